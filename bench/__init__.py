@@ -1,0 +1,1 @@
+"""The benchmark: Gobbler beside nats-server with JetStream, same shapes, same checks (`python -m bench`)."""

@@ -1,0 +1,1 @@
+"""Gobbler: a user-facing message bus on a commit log."""

@@ -1,0 +1,5 @@
+"""`python -m gobbler`: the server."""
+
+from gobbler.cli.server import main
+
+main()

@@ -1,0 +1,1 @@
+"""The commands: each module is one, with a `main`."""

@@ -1,0 +1,212 @@
+"""What an option is: where its value comes from, how it is read, how it is shown.
+
+`gobbler.config` is a table of `option(...)` lines; everything that is the same
+for all of them is here. A value is looked for on the command line, in the
+environment and in the file, in this order; the default comes last. Whatever
+the source, it is text when it arrives, and the option's `Kind` reads it.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from gobbler.errors import ConfigError
+from gobbler.kinds import SWITCH, Kind
+
+T = TypeVar("T")
+
+SHOWN_CHARACTERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """Another environment variable that an option understands when its own is not set.
+
+    `translate` makes the option's text from the variable's; None when it says nothing about
+    this option. It raises ValueError, its text completing the sentence "<value> ...".
+    """
+
+    variable: str
+    translate: Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option; `default` is text, as a user would write it."""
+
+    flag: str
+    kind: Kind[Any]
+    default: str
+    help: str
+    group: str
+    env: str
+    also: tuple[Also, ...]
+    secret: bool
+
+    @property
+    def key(self) -> str:
+        """The option's name in the file: `storage-path`."""
+        return self.flag.removeprefix("--")
+
+    @property
+    def name(self) -> str:
+        """The field of the settings that holds the value: `storage_path`."""
+        return self.key.replace("-", "_")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether the command line has it as `--name` and `--no-name`, without a value."""
+        return self.kind is SWITCH
+
+    def read(self, text: str, where: str) -> object:
+        """Read a value. Raises: ConfigError, naming the option, the value unless secret, and `where`."""
+        try:
+            return self.kind.read(text)
+        except ValueError as error:
+            raise self.refused(text, str(error), where) from error
+
+    def refused(self, text: str, problem: str, where: str) -> ConfigError:
+        """The error that says what is wrong with a value; always one line."""
+        shown = "the value" if self.secret else shorten(repr(text))
+        return ConfigError(f"{self.flag}: {shown} {problem} (from {where})")
+
+
+def option(
+    flag: str,
+    kind: Kind[T],
+    default: str,
+    help: str,
+    *,
+    group: str,
+    env: str = "",
+    also: tuple[Also, ...] = (),
+    secret: bool = False,
+) -> T:
+    """Declare an option as a field of a `Settings` dataclass.
+
+    `env` is derived from the flag (`--ws-prefix`: `GOBBLER_WS_PREFIX`) unless given. The field's
+    default is `default` as `kind` reads it, so a default that cannot be used fails at import.
+    """
+    variable = env or "GOBBLER_" + flag.removeprefix("--").replace("-", "_").upper()
+    made = Option(flag, kind, default, help, group, variable, also, secret)
+    # `field` claims to return the default's type, which is what a type checker has to see here.
+    return field(default=kind.read(default), metadata={"option": made})
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """The values of a TOML file and the file's name for error texts."""
+
+    name: str
+    values: Mapping[str, object]
+
+    @classmethod
+    def read(cls, name: str) -> Self:
+        """Read a TOML file. Raises: ConfigError when it cannot be read or is not valid TOML."""
+        try:
+            return cls(name, tomllib.loads(Path(name).read_text(encoding="utf-8")))
+        except OSError as error:
+            raise ConfigError(f"--config: cannot read {name!r}: {error.strerror}") from error
+        except ValueError as error:  # not UTF-8, not TOML, or a name that no file can have
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"--config: {name!r} is not a TOML file: {reason}") from error
+
+    def check_keys(self, known: list[str]) -> None:
+        """Refuse keys that are no options. Raises: ConfigError naming the nearest known key."""
+        for key in self.values:
+            if key not in known:
+                nearest = get_close_matches(key, known, n=1, cutoff=0.0)[0]
+                found = f"{shorten(repr(key))} is not an option; did you mean {nearest!r}?"
+                raise ConfigError(f"{found} (from file {self.name})")
+
+    def text(self, option: Option) -> str:
+        """Return an option's value as text. Raises: ConfigError for a table, a list or a date."""
+        value = self.values[option.key]
+        if isinstance(value, bool):
+            if option.is_switch:
+                return str(value).lower()
+        elif isinstance(value, str | int | float):
+            return str(value)
+        wanted = "true or false" if option.is_switch else "a string or a number"
+        raise ConfigError(f"{option.flag}: must be {wanted} (from file {self.name})")
+
+
+class Settings:
+    """The base of a frozen dataclass whose fields are all `option(...)`s."""
+
+    __slots__ = ()
+
+    @classmethod
+    @cache
+    def options(cls) -> tuple[Option, ...]:
+        """Return the table, in the order of declaration."""
+        return tuple(f.metadata["option"] for f in fields(cls))  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, argv: Mapping[str, object], environ: Mapping[str, str], file: File) -> Self:
+        """Read and check every option.
+
+        `argv` maps field names to text, booleans (switches) or None (not given).
+        Raises: ConfigError for the first value that cannot be used, or an unknown key of the file.
+        """
+        file.check_keys([o.key for o in cls.options()])
+        values = {o.name: o.read(*next(_given(o, argv, environ, file))) for o in cls.options()}
+        return cls(**values)
+
+    def public(self) -> dict[str, object]:
+        """Return option name -> value for logs and pages: numbers, booleans, None or text, no secrets."""
+        return {o.key: self._shown(o) for o in self.options()}
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the secret texts that are set; for `gobbler.logs.hide`.
+
+        A secret's published default is none: hiding it would only blot out ordinary words.
+        """
+        values = ((o, getattr(self, o.name)) for o in self.options() if o.secret)
+        return tuple(str(value) for o, value in values if value and value != o.kind.read(o.default))
+
+    def _shown(self, option: Option) -> object:
+        value = getattr(self, option.name)
+        if option.secret:
+            return "***" if value else value
+        return value if isinstance(value, bool | int | float | None) else str(value)
+
+    def __repr__(self) -> str:
+        """Show every option; a secret as `***`."""
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.public().items())})"
+
+
+def shorten(text: str) -> str:
+    """Cut a text that is too long for an error line."""
+    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+
+
+def _given(
+    option: Option, argv: Mapping[str, object], environ: Mapping[str, str], file: File
+) -> Iterator[tuple[str, str]]:
+    """Yield (text, where it came from), the strongest source first; the default is always there."""
+    value = argv.get(option.name)
+    if value is not None:
+        yield str(value).lower() if isinstance(value, bool) else str(value), "the command line"
+    if option.env in environ:
+        yield environ[option.env], f"environment {option.env}"
+    yield from _also_given(option, environ)
+    if option.key in file.values:
+        yield file.text(option), f"file {file.name}"
+    yield option.default, "the default"
+
+
+def _also_given(option: Option, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for also in option.also:
+        text, where = environ.get(also.variable, ""), f"environment {also.variable}"
+        try:
+            # Others set these variables, so an empty one means "not given", never "".
+            translated = also.translate(text) if text else None
+        except ValueError as error:
+            raise option.refused(text, str(error), where) from error
+        if translated is not None:
+            yield translated, where

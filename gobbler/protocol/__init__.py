@@ -1,0 +1,1 @@
+"""The wire protocol as pure codecs: bytes in, bytes out."""

@@ -1,0 +1,37 @@
+"""Errors as HTTP answers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Response, jsonify, request
+
+from gobbler.errors import BadRequest, GobblerError, MessageTooLarge
+
+_UNAVAILABLE: Final = 503
+
+
+def status_of(error: GobblerError) -> int:
+    """Return the HTTP status of an error (RFC 9110, section 15)."""
+    if isinstance(error, MessageTooLarge):
+        return 413
+    if isinstance(error, BadRequest):
+        return 400
+    return _UNAVAILABLE if error.retry else 500
+
+
+def answer(text: str, status: int) -> Response:
+    """Return a reason as JSON where the client asks for that, else as a line of text."""
+    if wants_json():
+        response = jsonify(error=text)
+    else:
+        response = Response(text + "\n", mimetype="text/plain")
+    response.status_code = status
+    if status == _UNAVAILABLE:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def wants_json() -> bool:
+    """Say whether the client names JSON among what it accepts; `*/*` names nothing."""
+    return "application/json" in request.headers.get("Accept", "")

@@ -1,0 +1,1 @@
+"""Message stores: where messages get their ids, are kept, and are read again."""

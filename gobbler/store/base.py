@@ -1,0 +1,138 @@
+"""The seam between the server and whatever keeps its messages.
+
+This is the one place where a message store is described. Nothing above it may
+assume that an id is known before the commit, or that the log is on this
+machine: an engine across a network has to fit in here.
+
+All methods are written in blocking style and called from greenlets; a store
+that waits (for a disk, for a network) waits cooperatively.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from gobbler.errors import StoreError
+from gobbler.protocol.block import Block
+from gobbler.protocol.run import Run
+from gobbler.protocol.selector import Selector
+
+Listener = Callable[[str, Sequence[Block]], None]
+"""Is told of every commit: the partition and its new blocks, in id order; must not wait."""
+
+
+class Group(NamedTuple):
+    """What is appended to one partition together, in order."""
+
+    partition: str
+    runs: list[Run]
+
+
+class Committed(NamedTuple):
+    """A group that is in the log: its ids are `first_id` and on, its time is unix seconds."""
+
+    first_id: int
+    time: int
+
+
+class Bounds(NamedTuple):
+    """The ids that a partition holds: `first` to `last`; `first` is `last + 1` where it holds none."""
+
+    first: int
+    last: int
+
+
+class Page(NamedTuple):
+    """A step of reading: all that is selected up to (not including) the id `next_id`.
+
+    `frames` are `count` WebSocket frames, one after another, in id order.
+    `gap` is a range of ids (first, last) that the store no longer has or
+    cannot read; its page holds nothing else.
+    """
+
+    next_id: int
+    count: int = 0
+    frames: bytes = b""
+    gap: tuple[int, int] | None = None
+
+
+class MessageStore(ABC):
+    """Keeps messages by partition, in one sequence of ids each. A service (`service.Service`)."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Open the store.
+
+        Raises:
+            StoreError: it cannot be opened.
+        """
+
+    @abstractmethod
+    def stop(self, timeout: float) -> None:
+        """Make everything durable and close, within `timeout` seconds; again: do nothing."""
+
+    @abstractmethod
+    def listen(self, listener: Listener) -> None:
+        """Have a function called with every commit; once, before `start`."""
+
+    @abstractmethod
+    def append(self, groups: Sequence[Group]) -> list[Committed | StoreError]:
+        """Append groups, at most one a partition, and return what became of each.
+
+        When a group is returned as committed it is as durable as the store
+        promises, its ids are set, and the listener has been called with it.
+        A group that failed left nothing behind and used no ids.
+        """
+
+    @abstractmethod
+    def bounds(self, partition: str) -> Bounds:
+        """Return which ids a partition holds.
+
+        Raises:
+            StoreUnavailable: the store cannot read it now.
+        """
+
+    @abstractmethod
+    def count(self, partition: str, selector: Selector, first_id: int, last_id: int) -> int:
+        """Return exactly how many messages `scan` over the same range gives.
+
+        Raises:
+            StoreUnavailable: the store cannot read it now.
+        """
+
+    @abstractmethod
+    def newest(self, partition: str, selector: Selector, number: int, last_id: int) -> int:
+        """Return the id of the `number`-th newest selected message up to `last_id`.
+
+        Where there are fewer, the id of the oldest; where there are none, `last_id + 1`.
+
+        Raises:
+            StoreUnavailable: the store cannot read it now.
+        """
+
+    @abstractmethod
+    def scan(
+        self, partition: str, selector: Selector, first_id: int, last_id: int, page_bytes: int
+    ) -> Iterator[Page]:
+        """Yield what is selected with ids in [first_id, last_id], oldest first.
+
+        A page has about `page_bytes` of frames. The last page's `next_id` is
+        `last_id + 1`. Nothing is read before it is asked for.
+
+        Raises:
+            StoreUnavailable: the store cannot read it now.
+        """
+
+    @abstractmethod
+    def partitions(self) -> list[str]:
+        """Return the names of all partitions that hold or held messages."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Say that the store is well.
+
+        Raises:
+            StoreError: what is wrong, safe to show.
+        """

@@ -1,0 +1,104 @@
+"""A fetch: stored messages of a path, up to a number of them, independent of any subscription."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import gevent
+
+from gobbler.protocol import notification
+from gobbler.protocol.block import first_frames
+from gobbler.protocol.selector import Selector
+from gobbler.protocol.topic import partition_of
+from gobbler.store.base import MessageStore, Page
+from gobbler.websocket.peer import Peer
+
+log = logging.getLogger(__name__)
+
+PAGE_BYTES: Final = 256 * 1024
+_SMALL_PAGE: Final = 16 * 1024
+_MESSAGE_BYTES: Final = 256  # a guess, only to choose the size of a page
+
+
+def first_wanted(
+    store: MessageStore, partition: str, selector: Selector, start: int
+) -> tuple[int, int]:
+    """Return the ids (first, last) that a receive command with this start id begins with.
+
+    0 is the oldest that there is; a negative start counts from the newest.
+
+    Raises:
+        StoreUnavailable: the store cannot be read now.
+    """
+    bounds = store.bounds(partition)
+    if start < 0:
+        return store.newest(partition, selector, -start, bounds.last), bounds.last
+    return start or bounds.first, bounds.last
+
+
+class Fetch:
+    """Sends at most `count` stored messages from `start` on, then stops."""
+
+    __slots__ = ("_count", "_done", "_ended", "_session", "_start", "path")
+
+    def __init__(
+        self, session: Peer, path: bytes, start: int, count: int, done: Callable[[Fetch], None]
+    ) -> None:
+        """`start` and `count` as in the receive command; `done` is called when nothing more follows."""
+        self.path = path
+        self._session = session
+        self._done = done
+        self._start = start
+        self._count = count
+        self._ended = False
+
+    def start(self) -> None:
+        """Run in a greenlet."""
+        self._session.services.metrics.fetches.inc()
+        self._session.services.metrics.fetches_started_total.inc()
+        gevent.spawn(self._run)
+
+    def end(self) -> None:
+        """Send nothing more."""
+        self._ended = True
+
+    def _run(self) -> None:
+        session = self._session
+        try:
+            self._send_all()
+        except Exception as error:  # the top of this greenlet
+            log.warning("fetching %s failed: %s", self.path.decode(), error, exc_info=True)
+            session.tell(notification.error_server_internal(f"{self.path.decode()}: {session.gone_wrong(error)}"))
+        finally:
+            session.services.metrics.fetches.dec()
+            self._done(self)
+
+    def _send_all(self) -> None:
+        session, store = self._session, self._session.services.store
+        partition = partition_of(self.path)
+        selector = Selector((self.path,), session.params)
+        first, last = first_wanted(store, partition, selector, self._start)
+        count = min(self._count, store.count(partition, selector, first, last))
+        if self._ended:
+            return
+        session.tell(notification.fetch_start(self.path, count))
+        size = min(PAGE_BYTES, max(_SMALL_PAGE, count * _MESSAGE_BYTES))
+        self._send_pages(store.scan(partition, selector, first, last, size), count)
+        if not self._ended:
+            session.tell(notification.fetch_done(self.path))
+
+    def _send_pages(self, pages: Iterator[Page], left: int) -> None:
+        session = self._session
+        while left > 0 and session.connection.wait_for_room() and not self._ended:
+            page = next(pages, None)
+            if page is None or self._ended:
+                return
+            if page.gap:
+                session.tell(notification.error_gap(self.path, *page.gap))
+                continue
+            frames = page.frames if page.count <= left else first_frames(page.frames, left)
+            session.connection.push(frames)
+            session.services.metrics.fetched_messages_total.inc(min(left, page.count))
+            left -= page.count

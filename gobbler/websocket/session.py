@@ -1,0 +1,296 @@
+"""A session: what one WebSocket client says, and what it is answered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gobbler.errors import GobblerError, InvalidCommand, MessageTooLarge, StoreUnavailable
+from gobbler.protocol import notification
+from gobbler.protocol.command import Cancel, Receive, Send, SendRefused, parse
+from gobbler.protocol.run import Run
+from gobbler.protocol.topic import partition_of
+from gobbler.websocket.connection import Connection
+from gobbler.websocket.fetch import Fetch
+from gobbler.websocket.frames import Event, encode
+from gobbler.websocket.peer import Services
+from gobbler.websocket.receiver import Receiver
+
+MAX_FETCHES: Final = 32
+"""How many fetches of one client run at once; with more, it is not read from until one is done."""
+
+MAX_SUBSCRIPTIONS: Final = 10_000
+"""How many paths one client may subscribe to."""
+
+_NO_HEAD: Final = b"\xff"  # begins no command
+
+
+class _Answer:
+    """A place in the line of answers, which come in the order of the sends."""
+
+    __slots__ = ("frames", "session")
+
+    def __init__(self, session: Session, frames: bytes | None = None) -> None:
+        self.session = session
+        self.frames = frames
+
+    def stored(self, run: Run, first_id: int, time: int) -> None:
+        """Acknowledge all messages of a run."""
+        self.frames = run.answers(first_id, time)
+        self.session.answered()
+
+    def failed(self, run: Run, error: GobblerError) -> None:
+        """Tell for each message of a run that it was not stored."""
+        now = int(self.session.services.clock())
+        names = run.message_ids or [b""] * len(run)
+        text = str(error) if error.code == "stopping" else "the message could not be stored"
+        self.frames = b"".join(
+            encode(notification.send_error(name, run.path, text, now)) for name in names
+        )
+        self.session.answered()
+
+
+class Session:
+    """Reads the commands of one client and runs them in their order.
+
+    What follows a send waits until that is stored, unless it is another send:
+    a client that publishes and then fetches finds its own message.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_code",
+        "_fetches",
+        "_head",
+        "_held",
+        "_path",
+        "_receivers",
+        "application_id",
+        "connection",
+        "params",
+        "services",
+        "subscriptions",
+        "user_id",
+    )
+
+    def __init__(
+        self, connection: Connection, services: Services, user_id: str, application_id: str
+    ) -> None:
+        """Begin a session on a connection that has not been started; ids are valid message fields."""
+        self.connection = connection
+        self.services = services
+        self.user_id = user_id.encode()
+        self.application_id = application_id.encode()
+        self.params: Mapping[str, str] = {"user_id": user_id, "application_id": application_id}
+        self.subscriptions = 0
+        self._receivers: dict[str, Receiver] = {}
+        self._fetches: set[Fetch] | None = None
+        self._answers: deque[_Answer] | None = None
+        self._held: list[Event] | None = None
+        self._head = _NO_HEAD
+        self._path = b""
+        self._code: int | None = None
+
+    def __repr__(self) -> str:
+        """Show who it is."""
+        return f"<Session {self.user_id.decode()} {self.application_id.decode()} {self.connection}>"
+
+    def greet(self) -> None:
+        """Tell the client who it is."""
+        now = int(self.services.clock())
+        self.tell(notification.connected(self.application_id, self.user_id, now))
+        self.services.metrics.sessions.inc()
+        self.services.metrics.sessions_opened_total.inc()
+
+    def tell(self, payload: bytes) -> None:
+        """Send a notification."""
+        self.connection.push(encode(payload))
+
+    # What the connection calls
+
+    def received(self, messages: list[Event]) -> None:
+        """Run a burst of commands."""
+        if self._held is not None:
+            self._held += messages
+            return
+        position = self._run(messages)
+        if position < len(messages):
+            self._held = messages[position:]
+        self.connection.busy(bool(self._answers) or self._held is not None)
+
+    def finishing(self, code: int) -> None:
+        """Close when what the client sent before has been answered."""
+        if self._answers or self._held:
+            self._code = code
+        else:
+            self.connection.close(code)
+
+    def lost(self) -> None:
+        """End all subscriptions and fetches."""
+        for receiver in self._receivers.values():
+            receiver.end()
+        for fetch in self._fetches or ():
+            fetch.end()
+        self._receivers = {}
+        self._held = None
+        self.services.metrics.sessions.dec()
+
+    # Commands
+
+    def _run(self, messages: list[Event]) -> int:
+        """Run commands until one has to wait; return how many were run."""
+        head, cut = self._head, len(self._head) - 1
+        tails: list[bytes] = []
+        for position, (_, payload) in enumerate(messages):
+            # The hot path: another send to the same path, without id and headers. Its first line is cut
+            # off, and the rest is already what stands in the message after its own first line.
+            if payload.startswith(head):
+                tails.append(payload[cut:])
+                continue
+            if tails:
+                self._publish(Run(self._path, self.user_id, self.application_id, tails))
+                tails = []
+            if not self._command(payload):
+                return position
+            head, cut = self._head, len(self._head) - 1
+        if tails:
+            self._publish(Run(self._path, self.user_id, self.application_id, tails))
+        return len(messages)
+
+    def _command(self, payload: bytes) -> bool:
+        """Run one command; False when it has to wait for the answers of sends before it."""
+        try:
+            command = parse(payload)
+        except SendRefused as error:
+            self._refuse(error)
+            return True
+        except InvalidCommand as error:
+            return self._later(lambda: self._bad_request(error))
+        match command:
+            case Send():
+                self._send(command)
+                return True
+            case Receive():
+                return self._later(lambda: self._receive(command), fetches=MAX_FETCHES)
+            case Cancel():
+                return self._later(lambda: self._cancel(command.path))
+
+    def _later(self, run: Callable[[], None], fetches: int | None = None) -> bool:
+        """Run at once, or say that it has to wait."""
+        if self._answers or (fetches and self._fetches and len(self._fetches) >= fetches):
+            return False
+        run()
+        return True
+
+    def _send(self, command: Send) -> None:
+        tail = b"%b\n%b" % (command.headers, command.body)
+        if not command.message_id and not command.headers:
+            self._head, self._path = b"> %b\n\n" % command.path, command.path
+        names = [command.message_id] if command.message_id else None
+        self._publish(Run(command.path, self.user_id, self.application_id, [tail], names))
+
+    def _publish(self, run: Run) -> None:
+        sizes = [len(tail) for tail in run.tails]
+        if max(sizes) > self.services.max_message_size:
+            self._too_large(run)
+            return
+        metrics = self.services.metrics
+        metrics.messages_received_websocket.inc(len(sizes))
+        metrics.received_bytes_total.inc(sum(sizes))
+        answer = self._line_up(_Answer(self))
+        try:
+            self.services.intake.submit(run, answer)
+        except GobblerError as error:
+            answer.failed(run, error)
+
+    def _too_large(self, run: Run) -> None:
+        text = f"message is larger than {self.services.max_message_size} bytes"
+        self.services.metrics.count_error(MessageTooLarge.code, len(run))
+        self._line_up(_Answer(self)).failed(run, MessageTooLarge(text))
+
+    def _refuse(self, error: SendRefused) -> None:
+        self.services.metrics.count_error(error.code)
+        payload = notification.send_error(
+            error.message_id, error.path, str(error), int(self.services.clock())
+        )
+        self._line_up(_Answer(self, encode(payload)))
+        self.answered()
+
+    def _line_up(self, answer: _Answer) -> _Answer:
+        if self._answers is None:
+            self._answers = deque()
+        self._answers.append(answer)
+        return answer
+
+    def answered(self) -> None:
+        """Send the answers whose turn it is; when all are sent, go on with what has waited."""
+        answers = self._answers
+        while answers and answers[0].frames is not None:
+            self.connection.push(answers.popleft().frames or b"")
+        if not answers:
+            self._answers = None
+            self._go_on()
+
+    def _go_on(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            position = self._run(held)
+            if position < len(held):
+                self._held = held[position:]
+        busy = bool(self._answers) or self._held is not None
+        self.connection.busy(busy)
+        if not busy and self._code is not None:
+            self.connection.close(self._code)
+
+    def _bad_request(self, error: GobblerError) -> None:
+        self.services.metrics.count_error(error.code)
+        self.tell(notification.error_bad_request(str(error)))
+
+    def _receive(self, command: Receive) -> None:
+        if command.count is not None and command.start is not None:
+            self._fetch(command.path, command.start, command.count)
+            return
+        if self.subscriptions >= MAX_SUBSCRIPTIONS:
+            text = f"more than {MAX_SUBSCRIPTIONS} subscriptions"
+            self.tell(notification.error_subscribed_to(command.path, text))
+            return
+        partition = partition_of(command.path)
+        receiver = self._receivers.get(partition)
+        if receiver is None:
+            receiver = self._receivers[partition] = Receiver(self, partition)
+        receiver.subscribe(command.path, command.start)
+
+    def _fetch(self, path: bytes, start: int, count: int) -> None:
+        fetch = Fetch(self, path, start, count, self._fetched)
+        if self._fetches is None:
+            self._fetches = set()
+        self._fetches.add(fetch)
+        fetch.start()
+
+    def _fetched(self, fetch: Fetch) -> None:
+        """Forget a fetch that has ended; a command may have waited for that."""
+        if self._fetches:
+            self._fetches.discard(fetch)
+        if self._held and not self._answers:
+            self._go_on()
+
+    def _cancel(self, path: bytes) -> None:
+        fetches = [fetch for fetch in self._fetches or () if fetch.path == path]
+        for fetch in fetches:
+            fetch.end()
+        partition = partition_of(path)
+        receiver = self._receivers.get(partition)
+        subscribed = receiver is not None and receiver.unsubscribe(path)
+        if receiver is not None and receiver.empty:
+            del self._receivers[partition]
+        if subscribed or fetches:
+            self.tell(notification.canceled(path))
+        else:
+            self._bad_request(InvalidCommand(f"not subscribed to {path.decode()}"))
+
+    def gone_wrong(self, error: Exception) -> str:
+        """Count an error of the server and return what the client may know of it."""
+        kind = error.code if isinstance(error, GobblerError) else GobblerError.code
+        self.services.metrics.count_error(kind)
+        return "the message store cannot be read now" if isinstance(error, StoreUnavailable) else "internal error"

@@ -1,0 +1,164 @@
+"""Imports point down, never in a circle, and pure modules are pure (the design: The rooms)."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+from tests.architecture.source import ROOT, dependencies, expect_none, matches, modules
+
+# From the bottom to the top. A module may import from its own layer and from those before it.
+# `a.b.*` is the package a.b with everything in it; the most exact row that fits a module counts.
+LAYERS: dict[str, tuple[str, ...]] = {
+    "errors": ("gobbler", "gobbler.errors"),
+    "pure": (
+        "gobbler.protocol.*",
+        "gobbler.websocket",
+        "gobbler.websocket.frames",
+        "gobbler.store",
+        "gobbler.store.index",
+        "gobbler.store.filelog",
+        "gobbler.store.filelog.layout",
+        "gobbler.store.filelog.recovery",
+        "gobbler.kvstore",
+    ),
+    "basics": (
+        "gobbler.kinds",
+        "gobbler.options",
+        "gobbler.config",
+        "gobbler.logs",
+        "gobbler.metrics",
+        "gobbler.service",
+        "gobbler.health",
+        "gobbler.profiling",
+    ),
+    "seams": ("gobbler.store.base", "gobbler.kvstore.base"),
+    "key-value stores": ("gobbler.kvstore.*",),
+    "message stores": ("gobbler.store.*",),
+    "router": ("gobbler.router.*",),
+    "doors": ("gobbler.websocket.*", "gobbler.rest.*", "gobbler.admin.*"),
+    "server": ("gobbler.app", "gobbler.server", "gobbler.wsgi"),
+    "commands": ("gobbler.cli.*", "gobbler.__main__"),
+}
+
+# Layers that could be imported by their place, but are only known through the seams.
+BEHIND_A_SEAM: dict[str, tuple[str, ...]] = {
+    "message stores": ("key-value stores",),
+    "router": ("key-value stores", "message stores"),
+    "doors": ("key-value stores", "message stores"),
+}
+
+# What no module of a layer may import; each name stands for the package with everything in it.
+WEB = ("flask", "werkzeug", "geventwebsocket")
+IMPURE = ("gevent", "greenlet", "socket", "logging", "time", *WEB)
+FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "errors": IMPURE,
+    "pure": IMPURE,
+    "seams": WEB,
+    "key-value stores": WEB,
+    "message stores": WEB,
+    "router": (*WEB, "gobbler.websocket"),
+}
+
+PURE_LAYERS = ("errors", "pure")
+# Not `time`: it is a part of the interpreter and always there.
+NEVER_LOADED_BY_PURE = ("gevent", "flask", "socket", "logging")
+
+HOMELESS = "no layer"
+LEVEL = {layer: level for level, layer in enumerate([*LAYERS, HOMELESS])}
+
+
+def layer_of(name: str) -> str:
+    """The layer in which the table places a module."""
+    rows = [(row, layer) for layer, rows in LAYERS.items() for row in rows if matches(name, row)]
+    # `a.b` beats `a.b.*`, and that beats `a.*`.
+    return max(rows, key=lambda row: (row[0] == name, len(row[0])), default=("", HOMELESS))[1]
+
+
+def edges() -> Iterator[tuple[str, str, str]]:
+    """(module, module that runs before it, text for a message), of all modules."""
+    for name, targets in dependencies().items():
+        packages = dict.fromkeys(modules()[name].parents, 1)
+        for target, line in (packages | targets).items():
+            yield name, target, f"{name}:{line} ({layer_of(name)}) imports {target} ({layer_of(target)})"
+
+
+def pure_modules() -> list[str]:
+    return [name for name in modules() if layer_of(name) in PURE_LAYERS]
+
+
+def test_every_module_has_a_place() -> None:
+    expect_none(
+        (name for name in modules() if layer_of(name) == HOMELESS),
+        f"put these modules into LAYERS of {__file__}, and what the design forbids them beyond their "
+        "place into BEHIND_A_SEAM and FORBIDDEN",
+    )
+
+
+def test_every_row_places_something() -> None:
+    rows = [row for rows in LAYERS.values() for row in rows]
+    stale = [row for row in rows if not any(matches(name, row) for name in modules())]
+    expect_none(stale, "rows of LAYERS that fit no module")
+
+
+def test_every_folder_is_a_package() -> None:
+    folders = {module.path.parent for module in modules().values()}
+    expect_none(
+        (str(folder) for folder in folders if not (folder / "__init__.py").exists()),
+        "folders without __init__.py",
+    )
+
+
+def test_imports_point_down() -> None:
+    upward = (text for name, target, text in edges() if LEVEL[layer_of(target)] > LEVEL[layer_of(name)])
+    expect_none(upward, "imports that point up")
+
+
+def test_no_circles() -> None:
+    expect_none(circle(), "modules that import each other in a circle")
+
+
+def circle() -> list[str]:
+    graph = {
+        # A module does not wait for the packages around it: they may import from their modules.
+        name: targets.keys() - set(modules()[name].parents)
+        for name, targets in dependencies().items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_what_has_a_seam_is_known_through_it() -> None:
+    around = (
+        text for name, target, text in edges() if layer_of(target) in BEHIND_A_SEAM.get(layer_of(name), ())
+    )
+    expect_none(around, "imports of what is only known through its seam")
+
+
+def test_no_layer_imports_what_is_forbidden_to_it() -> None:
+    wrong = (
+        f"{name}:{found.line} ({layer_of(name)}) imports {found.target}"
+        for name, module in modules().items()
+        for found in module.imports()
+        if any(matches(found.target, f"{package}.*") for package in FORBIDDEN.get(layer_of(name), ()))
+    )
+    expect_none(wrong, "forbidden imports")
+
+
+@pytest.mark.parametrize("name", pure_modules())
+def test_pure_modules_load_nothing_impure(name: str) -> None:
+    """In a fresh interpreter, where what another module imports cannot hide what this one does."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {name}; "
+        f"print(*sys.modules.keys() & {set(NEVER_LOADED_BY_PURE)!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
