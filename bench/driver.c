@@ -52,7 +52,8 @@ static struct {
     size_t body;           /* bytes */
     double rate;           /* messages a second and publisher; 0: as fast as the window allows */
     double patience;       /* seconds without any progress after which the run is given up */
-} options = {"bench", 0, 1, 1, 1, 1000, 10000, 1000, 44, 0, 10};
+    bool ids;              /* Gobbler: every publish carries its sequence as the publisher's message id */
+} options = {"bench", 0, 1, 1, 1, 1000, 10000, 1000, 44, 0, 10, false};
 
 __attribute__((noreturn, format(printf, 2, 3))) static void die(int status, const char *format, ...) {
     va_list arguments;
@@ -475,7 +476,16 @@ static void gobbler_fetch(struct connection *c) {
 }
 
 static void gobbler_publish(struct connection *c) {
+    if (options.ids) /* `sent` counts this message already */
+        c->head_size = (size_t)snprintf(c->head, sizeof c->head, "> %s %ld\n\n", c->topic, c->sent - 1);
     put_frame(c, BINARY, c->head, c->head_size, body, options.body);
+}
+
+/* `#send <message id>\n{...}`: answers come in the order of the sends. */
+static void gobbler_answer(struct connection *c, const uint8_t *bytes, size_t size) {
+    size_t name = strlen("#send ");
+    if (options.ids && number(bytes + name, bytes + size) != (uint64_t)c->settled) tally.misordered++;
+    acknowledge(c, member(bytes, size, "\"sequenceId\""));
 }
 
 /* `<path>,<id>,<user>,<application>,<message id>,<time>\n<headers>\n<body>` */
@@ -489,7 +499,7 @@ static void gobbler_message(struct connection *c, const uint8_t *bytes, size_t s
 }
 
 static void gobbler_notification(struct connection *c, const uint8_t *bytes, size_t size) {
-    if (starts(bytes, size, "#send ")) acknowledge(c, member(bytes, size, "\"sequenceId\""));
+    if (starts(bytes, size, "#send ")) gobbler_answer(c, bytes, size);
     else if (starts(bytes, size, "#connected ")) c->state = GREETED;
     else if (starts(bytes, size, "#subscribed-to ")) c->state = READY;
     else if (starts(bytes, size, "#fetch-start ")) {
@@ -785,7 +795,7 @@ static const struct option NAMES[] = {
     {"publishers", 1, NULL, 'P'},  {"topics", 1, NULL, 'T'}, {"subscribers", 1, NULL, 'S'},
     {"messages", 1, NULL, 'n'},    {"body", 1, NULL, 'b'},   {"window", 1, NULL, 'w'},
     {"rate", 1, NULL, 'r'},        {"patience", 1, NULL, 'x'}, {"connections", 1, NULL, 'c'},
-    {NULL, 0, NULL, 0},
+    {"ids", 1, NULL, 'i'},         {NULL, 0, NULL, 0},
 };
 
 static void set_option(int name, const char *value) {
@@ -801,6 +811,7 @@ static void set_option(int name, const char *value) {
     case 'w': options.window = atol(value); break;
     case 'r': options.rate = atof(value); break;
     case 'x': options.patience = atof(value); break;
+    case 'i': options.ids = atoi(value) != 0; break;
     case 'c': options.connections = atoi(value); break;
     default: die(2, "usage: driver e2e|fetch|idle --server gobbler|nats --port N [...]; see driver.c");
     }

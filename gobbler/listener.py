@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import gevent
@@ -21,6 +23,9 @@ HEADER_SECONDS: Final = 10.0
 
 IDLE_SECONDS: Final = 75.0
 """How long a connection is kept open for the next request."""
+
+RECEIVE_BYTES: Final = 4 * 1024 * 1024
+"""Room in the kernel for the bursts of a publisher that pipelines, so that it need not stop and go."""
 
 _BACKLOG: Final = 2048
 _TIMEOUT: Final = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -41,8 +46,8 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         """Wait for the next request; nobody minds when the connection ends here."""
         self.idle = True
         line = ""
-        with gevent.Timeout(IDLE_SECONDS, exception=False):
-            line = super().read_requestline()
+        with suppress(TimeoutError), gevent.Timeout(IDLE_SECONDS, TimeoutError()):
+            line = str(super().read_requestline())
         self.idle = False
         return line
 
@@ -82,7 +87,7 @@ class Listener:
     @property
     def port(self) -> int:
         """Return the port; the one that the system chose where 0 was asked for."""
-        return self._server.server_port if self._server is not None else self._address.port
+        return self._server.server_port or 0 if self._server is not None else self._address.port
 
     def start(self) -> None:
         """Bind and begin to accept.
@@ -128,4 +133,18 @@ def _listen(address: Address) -> socket.socket:
         raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
     # Accepted sockets inherit it; without it, headers and body, sent apart, wait 40 ms for each other.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _allowed_buffer() >= RECEIVE_BYTES:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     return listener
+
+
+def _allowed_buffer() -> int:
+    """Return the largest receive buffer that the kernel grants.
+
+    A smaller one than wanted is not asked for: it would only turn off the
+    kernel's own tuning, which goes further.
+    """
+    try:
+        return int(Path("/proc/sys/net/core/rmem_max").read_text())
+    except (OSError, ValueError):
+        return 0

@@ -6,6 +6,8 @@ import os
 import time
 from typing import Final
 
+from flask import Blueprint
+
 from gobbler import app
 from gobbler.admin import pages
 from gobbler.config import ROUTER_PAGE, Config, version
@@ -72,10 +74,12 @@ class Server:
         config = self.config
         if not config.ws:
             return None
-        services = Services(self.intake, self.router, self.store, self.metrics, config.max_message_size, time.time)
+        services = Services(
+            self.intake, self.router, self.store, self.metrics, config.max_message_size, time.time
+        )
         return Gateway(services, config.ws_prefix, config.ws_ping_interval)
 
-    def _blueprints(self) -> list[app.Blueprint]:
+    def _blueprints(self) -> list[Blueprint]:
         config = self.config
         admin = pages.blueprint(
             self.health,
@@ -104,7 +108,11 @@ class Server:
             services.append(("storage path", StoragePath(config.storage_path)))
         if config.profile:
             services.append(("profiler", profiler(config.profile, config.storage_path)))
-        services += [("key-value store", self.kvstore), ("message store", self.store), ("intake", self.intake)]
+        services += [
+            ("key-value store", self.kvstore),
+            ("message store", self.store),
+            ("intake", self.intake),
+        ]
         if self.gateway is not None:
             services.append(("WebSocket gateway", self.gateway))
         if self.listener is not None:

@@ -57,4 +57,6 @@ class StoragePath:
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
-            raise StoreUnavailable(f"cannot write to the storage path {self._path}: {error.strerror}") from error
+            raise StoreUnavailable(
+                f"cannot write to the storage path {self._path}: {error.strerror}"
+            ) from error

@@ -1,5 +1,6 @@
-"""The server for gunicorn's workers: `gunicorn -k geventwebsocket.gunicorn.workers.GeventWebSocketWorker
-gobbler.wsgi:app`.
+"""The server for gunicorn's workers of gevent-websocket.
+
+    gunicorn -k geventwebsocket.gunicorn.workers.GeventWebSocketWorker gobbler.wsgi:app
 
 Configured by the environment (and GOBBLER_CONFIG). The worker has monkey
 patched everything before it imports this. One worker a storage path: a second

@@ -10,7 +10,13 @@ from gobbler.router.routes import Router
 
 
 def blueprint(
-    health: Health, metrics: Metrics, router: Router, *, health_endpoint: str, metrics_endpoint: str, routes_page: str
+    health: Health,
+    metrics: Metrics,
+    router: Router,
+    *,
+    health_endpoint: str,
+    metrics_endpoint: str,
+    routes_page: str,
 ) -> Blueprint:
     """Return the pages; an endpoint of "" is left out."""
     admin = Blueprint("admin", __name__)
@@ -24,7 +30,9 @@ def blueprint(
         return Response(page, content_type=content_type)
 
     def routes() -> Response:
-        return jsonify({path: [dict(params) for params in found] for path, found in router.describe().items()})
+        return jsonify(
+            {path: [dict(params) for params in found] for path, found in router.describe().items()}
+        )
 
     pages = ((health_endpoint, healthcheck), (metrics_endpoint, measurements), (routes_page, routes))
     for path, view in pages:

@@ -50,10 +50,10 @@ _LENGTH_16 = 126  # RFC 6455, section 5.2: the length follows in two bytes
 
 
 class Chunk(NamedTuple):
-    """Messages on their way to a reader: `count` frames, one after another, the first with `first_id`."""
+    """Messages on their way to a reader: `number` frames, one after another, the first with `first_id`."""
 
     first_id: int
-    count: int
+    number: int
     frames: bytes
 
     def messages(self) -> Iterator[Message]:
@@ -108,9 +108,7 @@ class Block:
         """Return the block as two buffers for one vectored write: all before the frames, and the frames."""
         runs = b"".join([_RUN.pack(count, len(key)) + key for key, count in self.runs])
         frames = self.frames
-        head = _HEAD.pack(
-            MAGIC, 0, self.first_id, self.time, len(self.sizes), len(runs), len(frames)
-        )
+        head = _HEAD.pack(MAGIC, 0, self.first_id, self.time, len(self.sizes), len(runs), len(frames))
         checked = head[_CHECKED_FROM:] + runs + _little_endian(self.sizes).tobytes()
         checksum = crc32(frames, crc32(checked, salt))
         return MAGIC + checksum.to_bytes(4, "little") + checked, frames
@@ -228,10 +226,12 @@ def _decode_runs(raw: memoryview, expected: int) -> tuple[tuple[bytes, int], ...
     runs: list[tuple[bytes, int]] = []
     position = 0
     while position < len(raw):
+        if len(raw) - position < _RUN.size:
+            raise StoreCorrupt("a block's table of runs is cut")
         count, length = _RUN.unpack_from(raw, position)
         position += _RUN.size + length
         runs.append((bytes(raw[position - length : position]), count))
-    if sum(count for _, count in runs) != expected:
+    if position != len(raw) or sum(count for _, count in runs) != expected:
         raise StoreCorrupt("a block's runs do not add up to its messages")
     return tuple(runs)
 

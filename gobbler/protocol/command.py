@@ -1,8 +1,8 @@
 """Commands: what a client sends.
 
-    > <path> [<publisherMessageId>]\\n [<header>\\n]... \\n <body>      Send
-    + <path> [<startId>[(space or comma)<maxCount>]]                Receive
-    - <path>                                                        Cancel
+> <path> [<publisherMessageId>]\\n [<header>\\n]... \\n <body>      Send
++ <path> [<startId>[(space or comma)<maxCount>]]                Receive
+- <path>                                                        Cancel
 """
 
 from __future__ import annotations

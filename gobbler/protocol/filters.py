@@ -19,13 +19,18 @@ def from_query(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the filters among the pairs of a URL's query: `filterUserID=m` is `{"user_id": "m"}`.
 
     Raises:
-        InvalidMessage: the filters are too many or too long.
+        InvalidMessage: the filters are too long, or one is given twice: which one is meant decides
+            who gets the message, and that is not guessed.
     """
-    filters = {
-        _WORD.sub("_", name[len(_PREFIX) :]).lower(): value
-        for name, value in pairs
-        if name.startswith(_PREFIX) and name[len(_PREFIX) :][:1].isupper()
-    }
+    filters: dict[str, str] = {}
+    for name, value in pairs:
+        words = name[len(_PREFIX) :]
+        if not name.startswith(_PREFIX) or not words[:1].isupper():
+            continue
+        key = _WORD.sub("_", words).lower()
+        if key in filters:
+            raise InvalidMessage(f"filter {key} is given twice")
+        filters[key] = value
     if len(encode(filters)) > _MAX_BYTES:
         raise InvalidMessage(f"filters are longer than {_MAX_BYTES} bytes")
     return filters
@@ -39,8 +44,19 @@ def encode(filters: Mapping[str, str]) -> bytes:
 
 
 def decode(raw: bytes) -> dict[str, str]:
-    """Return what `encode` was given."""
-    decoded: dict[str, str] = json.loads(raw) if raw else {}
+    """Return what `encode` was given.
+
+    Raises:
+        InvalidMessage: these bytes are not what `encode` returns for anything.
+    """
+    if not raw:
+        return {}
+    try:
+        decoded = json.loads(raw.decode())
+    except (ValueError, RecursionError):  # ValueError: not UTF-8, not JSON, or a number of too many digits
+        raise InvalidMessage("filters are not valid JSON") from None
+    if not isinstance(decoded, dict) or not all(isinstance(value, str) for value in decoded.values()):
+        raise InvalidMessage("filters are not a JSON object of strings")
     return decoded
 
 

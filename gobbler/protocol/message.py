@@ -1,8 +1,8 @@
 """A message as clients get it:
 
-    <path>,<id>,<user id>,<application id>,<publisher's message id>,<unix seconds>\\n
-    <application headers as one JSON object, or nothing>\\n
-    <body: any bytes>
+<path>,<id>,<user id>,<application id>,<publisher's message id>,<unix seconds>\\n
+<application headers as one JSON object, or nothing>\\n
+<body: any bytes>
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ MAX_ID: Final = 2**53 - 1
 MAX_FIELD_BYTES: Final = 256
 _FIELDS: Final = 6
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029,]")
-_NUMBER = re.compile(rb"[0-9]{1,16}")
+_NUMBER = re.compile(rb"0|[1-9][0-9]{0,15}")
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,9 @@ class Message:
     def decode(cls, payload: bytes) -> Message:
         """Decode a message from the wire.
 
+        It checks the structure. It does not check again what the server refuses at its door:
+        the characters of the fields and what is inside the headers.
+
         Raises:
             InvalidMessage: these bytes are none.
         """
@@ -62,13 +66,17 @@ class Message:
         fields = head.split(b",")
         if len(fields) != _FIELDS or not separator:
             raise InvalidMessage("a message needs six fields and two line feeds")
+        if not head.startswith(b"/"):
+            raise InvalidMessage("a message must begin with a topic")
+        if headers and not headers.startswith(b"{"):
+            raise InvalidMessage("a message's headers must be a JSON object or empty")
         path, id, user_id, application_id, message_id, time = fields
         return cls(path, _number(id), user_id, application_id, message_id, _number(time), headers, body)
 
 
 def _number(raw: bytes) -> int:
-    if not _NUMBER.fullmatch(raw):
-        raise InvalidMessage("a message's id and time must be numbers")
+    if not _NUMBER.fullmatch(raw) or int(raw) > MAX_ID:
+        raise InvalidMessage("a message's id and time must be whole numbers of at most 2^53-1")
     return int(raw)
 
 
@@ -94,10 +102,17 @@ def encode_headers(pairs: Iterable[tuple[str, str]]) -> bytes:
     """Return application headers as one compact JSON object; nothing where there are none.
 
     Values of a repeated name are joined with a comma, as in HTTP (RFC 9110, section 5.3).
+    What is no Unicode character (a lone surrogate) becomes a question mark.
+
+    Raises:
+        InvalidMessage: a name is empty.
     """
-    headers: dict[str, str] = {}
+    headers: dict[str, list[str]] = {}
     for name, value in pairs:
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        headers.setdefault(name, []).append(value)
+    if "" in headers:
+        raise InvalidMessage("a header has no name")
     if not headers:
         return b""
-    return json.dumps(headers, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    joined = {name: ", ".join(values) for name, values in headers.items()}
+    return _to_json(joined).encode("utf-8", "replace")

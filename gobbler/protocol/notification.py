@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from gobbler.errors import InvalidCommand
 
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +41,32 @@ def parse(payload: bytes) -> Notification:
 
 def connected(application_id: bytes, user_id: bytes, time: int) -> bytes:
     """Greet a client; `time` in unix seconds."""
-    facts = {"ApplicationId": application_id.decode(), "UserId": user_id.decode(), "Time": str(time)}
-    return b"#connected You are connected to the server.\n" + _json(facts)
+    return (
+        b'#connected You are connected to the server.\n{"ApplicationId": %b, "UserId": %b, "Time": "%d"}'
+        % (
+            _string(application_id),
+            _string(user_id),
+            time,
+        )
+    )
 
 
 def send_ok(message_id: bytes, path: bytes, id: int, time: int) -> bytes:
     """Acknowledge a message that is in the log."""
-    return b"#send %b\n%b" % (message_id, _sent(message_id, path, str(id), time))
+    return b"#send %b\n%b" % (message_id, _sent(message_id, path, b"%d" % id, b"%d" % time))
 
 
 def send_ok_template(path: bytes, message_id: bytes) -> bytes:
     """Return `send_ok` with two `%d` in it, for the id and the time; other percent signs are doubled."""
-    filled = send_ok(message_id, path, 0, 0).replace(b"%", b"%%")
-    # The first and the last quoted zero: neither path nor message id can stand before or behind those.
-    before, _, rest = filled.partition(b'{"sequenceId": "0"')
-    middle, _, _ = rest.rpartition(b'"0"}')
-    return b'%b{"sequenceId": "%%d"%b"%%d"}' % (before, middle)
+    # They may be doubled first: JSON leaves them as they are.
+    path, message_id = path.replace(b"%", b"%%"), message_id.replace(b"%", b"%%")
+    return b"#send %b\n%b" % (message_id, _sent(message_id, path, b"%d", b"%d"))
 
 
 def send_error(message_id: bytes, path: bytes, text: str, time: int) -> bytes:
     """Tell that a message was not stored."""
     head = b"!error-send %b %b" % (message_id, _line(text))
-    return b"%b\n%b" % (head, _sent(message_id, path, "", time))
+    return b"%b\n%b" % (head, _sent(message_id, path, b"", b"%d" % time))
 
 
 def fetch_start(path: bytes, count: int) -> bytes:
@@ -104,19 +109,18 @@ def error_gap(path: bytes, first: int, last: int) -> bytes:
     return b"!error-gap %b %d %d" % (path, first, last)
 
 
-def _sent(message_id: bytes, path: bytes, id: str, time: int) -> bytes:
-    return _json(
-        {
-            "sequenceId": id,
-            "path": path.decode(),
-            "publisherMessageId": message_id.decode(),
-            "messagePublishingTime": str(time),
-        }
+def _sent(message_id: bytes, path: bytes, id: bytes, time: bytes) -> bytes:
+    return b'{"sequenceId": "%b", "path": %b, "publisherMessageId": %b, "messagePublishingTime": "%b"}' % (
+        id,
+        _string(path),
+        _string(message_id),
+        time,
     )
 
 
-def _json(facts: dict[str, str]) -> bytes:
-    return json.dumps(facts, ensure_ascii=False).encode()
+def _string(value: bytes) -> bytes:
+    """Return a JSON string."""
+    return _to_json(value.decode()).encode()
 
 
 def _line(text: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Final
+from typing import Final, cast
 
 import gevent
 from flask import Blueprint, Response, jsonify, request
@@ -44,7 +44,7 @@ class _Receipt:
 
     def wait(self) -> Committed:
         """Return the id and the time. Raises: GobblerError: it was not stored."""
-        return self._result.get()
+        return cast(Committed, self._result.get())
 
 
 def blueprint(intake: Intake, router: Router, metrics: Metrics, max_message_size: int) -> Blueprint:

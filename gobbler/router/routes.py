@@ -112,7 +112,7 @@ class Router:
             for targets, chunk in _chunks(block, table):
                 for consumer in targets:
                     consumer.deliver(chunk)
-                messages += chunk.count * len(targets)
+                messages += chunk.number * len(targets)
                 size += len(chunk.frames) * len(targets)
         if messages:
             self._metrics.messages_delivered_total.inc(messages)

@@ -47,13 +47,13 @@ class Bounds(NamedTuple):
 class Page(NamedTuple):
     """A step of reading: all that is selected up to (not including) the id `next_id`.
 
-    `frames` are `count` WebSocket frames, one after another, in id order.
+    `frames` are `number` WebSocket frames, one after another, in id order.
     `gap` is a range of ids (first, last) that the store no longer has or
     cannot read; its page holds nothing else.
     """
 
     next_id: int
-    count: int = 0
+    number: int = 0
     frames: bytes = b""
     gap: tuple[int, int] | None = None
 

@@ -152,7 +152,7 @@ class LiveIndex(Index):
     offsets: array[int]
 
     def __init__(self, base: int, end: int) -> None:
-        """Begin an index for a segment with the first id `base` that is `end` bytes long and has no blocks."""
+        """Begin an index for a segment of `end` bytes whose first id is `base` and that has no blocks yet."""
         self.base = base
         self.end = end
         self.time = 0

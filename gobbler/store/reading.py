@@ -87,9 +87,7 @@ def newest(segments: Sequence[Segment], selector: Selector, number: int, last_id
     return oldest
 
 
-def _newest(
-    segment: Segment, index: Index, selector: Selector, number: int, last_id: int
-) -> tuple[int, int]:
+def _newest(segment: Segment, index: Index, selector: Selector, number: int, last_id: int) -> tuple[int, int]:
     """Look back in one segment; return the oldest id found and how many messages are still wanted."""
     oldest = last_id + 1
     for block, selected in index.newest_first(selector, min(index.find(last_id), len(index) - 1)):
@@ -169,7 +167,9 @@ def _batches(index: Index, entries: Sequence[Entry], page_bytes: int) -> Iterato
         low = high = entries[position][0]
         limit = index.offsets[low] + page_bytes
         position += 1
-        while position < len(entries) and entries[position][0] == high + 1 and index.offsets[high + 1] < limit:
+        while (
+            position < len(entries) and entries[position][0] == high + 1 and index.offsets[high + 1] < limit
+        ):
             high += 1
             position += 1
         yield low, high

@@ -22,9 +22,7 @@ _SMALL_PAGE: Final = 16 * 1024
 _MESSAGE_BYTES: Final = 256  # a guess, only to choose the size of a page
 
 
-def first_wanted(
-    store: MessageStore, partition: str, selector: Selector, start: int
-) -> tuple[int, int]:
+def first_wanted(store: MessageStore, partition: str, selector: Selector, start: int) -> tuple[int, int]:
     """Return the ids (first, last) that a receive command with this start id begins with.
 
     0 is the oldest that there is; a negative start counts from the newest.
@@ -70,7 +68,9 @@ class Fetch:
             self._send_all()
         except Exception as error:  # the top of this greenlet
             log.warning("fetching %s failed: %s", self.path.decode(), error, exc_info=True)
-            session.tell(notification.error_server_internal(f"{self.path.decode()}: {session.gone_wrong(error)}"))
+            session.tell(
+                notification.error_server_internal(f"{self.path.decode()}: {session.gone_wrong(error)}")
+            )
         finally:
             session.services.metrics.fetches.dec()
             self._done(self)
@@ -98,7 +98,7 @@ class Fetch:
             if page.gap:
                 session.tell(notification.error_gap(self.path, *page.gap))
                 continue
-            frames = page.frames if page.count <= left else first_frames(page.frames, left)
+            frames = page.frames if page.number <= left else first_frames(page.frames, left)
             session.connection.push(frames)
-            session.services.metrics.fetched_messages_total.inc(min(left, page.count))
-            left -= page.count
+            session.services.metrics.fetched_messages_total.inc(min(left, page.number))
+            left -= page.number

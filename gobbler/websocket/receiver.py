@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
+
 import gevent
 
 from gobbler.protocol import notification
@@ -199,7 +200,7 @@ class Receiver:
         """Turn a request into a subscription that counts from its first id on."""
         store = self._session.services.store
         selector = Selector((path,), self._session.params)
-        first, last = first_wanted(store, self._partition, selector, start or 0)
+        first, _ = first_wanted(store, self._partition, selector, start or 0)
         if not self._requests or self._requests[0] != (path, start):
             return  # canceled while the store was asked
         self._requests = self._requests[1:] or None
@@ -247,7 +248,11 @@ class Receiver:
             subscriptions = list(self._subscriptions.items())
             begins = [known.from_id for _, known in subscriptions if known.from_id > position]
             end = min([last_id + 1, *begins])
-            yield position, end - 1, _topmost({path for path, known in subscriptions if known.from_id <= position})
+            yield (
+                position,
+                end - 1,
+                _topmost({path for path, known in subscriptions if known.from_id <= position}),
+            )
             position = end
 
     def _read(self, last_id: int, announced: list[bytes]) -> None:
@@ -274,9 +279,9 @@ class Receiver:
             if page.gap:
                 for path in paths:
                     session.tell(notification.error_gap(path, *page.gap))
-            elif page.count:
+            elif page.number:
                 session.connection.push(page.frames)
-                session.services.metrics.fetched_messages_total.inc(page.count)
+                session.services.metrics.fetched_messages_total.inc(page.number)
             self._position = page.next_id
 
 

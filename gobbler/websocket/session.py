@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from gobbler.errors import GobblerError, InvalidCommand, MessageTooLarge, StoreUnavailable
 from gobbler.protocol import notification
-from gobbler.protocol.command import Cancel, Receive, Send, SendRefused, parse
+from gobbler.protocol.command import Receive, Send, SendRefused, parse
 from gobbler.protocol.run import Run
 from gobbler.protocol.topic import partition_of
 from gobbler.websocket.connection import Connection
@@ -45,9 +45,7 @@ class _Answer:
         now = int(self.session.services.clock())
         names = run.message_ids or [b""] * len(run)
         text = str(error) if error.code == "stopping" else "the message could not be stored"
-        self.frames = b"".join(
-            encode(notification.send_error(name, run.path, text, now)) for name in names
-        )
+        self.frames = b"".join(encode(notification.send_error(name, run.path, text, now)) for name in names)
         self.session.answered()
 
 
@@ -74,9 +72,7 @@ class Session:
         "user_id",
     )
 
-    def __init__(
-        self, connection: Connection, services: Services, user_id: str, application_id: str
-    ) -> None:
+    def __init__(self, connection: Connection, services: Services, user_id: str, application_id: str) -> None:
         """Begin a session on a connection that has not been started; ids are valid message fields."""
         self.connection = connection
         self.services = services
@@ -166,21 +162,18 @@ class Session:
             self._refuse(error)
             return True
         except InvalidCommand as error:
-            return self._later(lambda: self._bad_request(error))
-        match command:
-            case Send():
-                self._send(command)
-                return True
-            case Receive():
-                return self._later(lambda: self._receive(command), fetches=MAX_FETCHES)
-            case Cancel():
-                return self._later(lambda: self._cancel(command.path))
-
-    def _later(self, run: Callable[[], None], fetches: int | None = None) -> bool:
-        """Run at once, or say that it has to wait."""
-        if self._answers or (fetches and self._fetches and len(self._fetches) >= fetches):
+            if not self._answers:
+                self._bad_request(error)
+            return not self._answers
+        if isinstance(command, Send):
+            self._send(command)
+            return True
+        if self._answers or len(self._fetches or ()) >= MAX_FETCHES:
             return False
-        run()
+        if isinstance(command, Receive):
+            self._receive(command)
+        else:
+            self._cancel(command.path)
         return True
 
     def _send(self, command: Send) -> None:
@@ -293,4 +286,8 @@ class Session:
         """Count an error of the server and return what the client may know of it."""
         kind = error.code if isinstance(error, GobblerError) else GobblerError.code
         self.services.metrics.count_error(kind)
-        return "the message store cannot be read now" if isinstance(error, StoreUnavailable) else "internal error"
+        return (
+            "the message store cannot be read now"
+            if isinstance(error, StoreUnavailable)
+            else "internal error"
+        )

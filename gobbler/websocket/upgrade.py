@@ -47,6 +47,10 @@ def user_of(path: str, prefix: str) -> str | None:
 
 def refusal(environ: Mapping[str, Any], prefix: str) -> Refusal | None:
     """Say why a request may not become a WebSocket; None where it may (RFC 6455, section 4.2.1)."""
+    return _wrong_request(environ, prefix) or _wrong_handshake(environ)
+
+
+def _wrong_request(environ: Mapping[str, Any], prefix: str) -> Refusal | None:
     try:
         if user_of(environ["PATH_INFO"], prefix) is None:
             return Refusal(404, f"connect to {prefix} or {prefix}{_USER}<user id>")
@@ -54,6 +58,10 @@ def refusal(environ: Mapping[str, Any], prefix: str) -> Refusal | None:
         return Refusal(400, str(error))
     if environ["REQUEST_METHOD"] != "GET":
         return Refusal(405, "a WebSocket begins with GET", (("Allow", "GET"),))
+    return None
+
+
+def _wrong_handshake(environ: Mapping[str, Any]) -> Refusal | None:
     connection = [word.strip().lower() for word in environ.get("HTTP_CONNECTION", "").split(",")]
     if environ.get("HTTP_UPGRADE", "").lower() != "websocket" or "upgrade" not in connection:
         return Refusal(426, "this is for WebSocket clients", _UPGRADE)

@@ -38,9 +38,11 @@ class FakeServer:
         self._server.shutdown()
         self._thread.join()
 
-    def answers(self, path: str, number: int) -> list[str]:
-        """What the publisher is told when message `number` (from 1) of a path is stored."""
-        return [f'#send \n{{"sequenceId": "{number}", "path": "{path}", "publisherMessageId": ""}}']
+    def answers(self, path: str, number: int, name: str) -> list[str]:
+        """What the publisher is told when message `number` (from 1) of a path, sent as `name`, is stored."""
+        return [
+            f'#send {name}\n{{"sequenceId": "{number}", "path": "{path}", "publisherMessageId": "{name}"}}'
+        ]
 
     def deliveries(self, number: int, frame: bytes) -> list[bytes]:
         """What subscribers are sent at once when message `number` is stored."""
@@ -60,22 +62,22 @@ class FakeServer:
 
     def _obey(self, connection: ServerConnection, command: bytes) -> None:
         first, _, rest = command.partition(b"\n")
-        verb, path, *numbers = first.decode().split(" ")
+        verb, path, *more = first.decode().split(" ")
         if verb == ">":
             headers, _, body = rest.partition(b"\n")
-            self._publish(connection, path, headers, body)
-        elif numbers:
+            self._publish(connection, path, "".join(more), b"%s\n%s" % (headers, body))
+        elif more:
             for reply in self.replay(path):
                 connection.send(reply)
         else:
             self.subscribers[path].append(connection)
             connection.send(f"#subscribed-to {path}")
 
-    def _publish(self, publisher: ServerConnection, path: str, headers: bytes, body: bytes) -> None:
+    def _publish(self, publisher: ServerConnection, path: str, name: str, tail: bytes) -> None:
         number = len(self.stored[path]) + 1
-        frame = b"%s,%d,p0,a,,1\n%s\n%s" % (path.encode(), number, headers, body)
+        frame = b"%s,%d,p0,a,%s,1\n%s" % (path.encode(), number, name.encode(), tail)
         self.stored[path].append(frame)
-        for answer in self.answers(path, number):
+        for answer in self.answers(path, number, name):
             publisher.send(answer)
         for delivery in self.deliveries(number, frame):
             for subscriber in self.subscribers[path]:

@@ -52,18 +52,23 @@ class Misdirecting(FakeServer):
 
 
 class Unanswering(FakeServer):
-    def answers(self, path: str, number: int) -> list[str]:
-        return [] if number == FAULT_AT else super().answers(path, number)
+    def answers(self, path: str, number: int, name: str) -> list[str]:
+        return [] if number == FAULT_AT else super().answers(path, number, name)
 
 
 class Refusing(FakeServer):
-    def answers(self, path: str, number: int) -> list[str]:
-        return ["!error-send  disk full\n{}"] if number == FAULT_AT else super().answers(path, number)
+    def answers(self, path: str, number: int, name: str) -> list[str]:
+        return ["!error-send  disk full\n{}"] if number == FAULT_AT else super().answers(path, number, name)
 
 
 class Stuttering(FakeServer):
-    def answers(self, path: str, number: int) -> list[str]:
-        return super().answers(path, min(number, FAULT_AT))
+    def answers(self, path: str, number: int, name: str) -> list[str]:
+        return super().answers(path, min(number, FAULT_AT), name)
+
+
+class Misnaming(FakeServer):
+    def answers(self, path: str, number: int, name: str) -> list[str]:
+        return super().answers(path, number, "7" if number == FAULT_AT else name)
 
 
 class Dropping(FakeServer):
@@ -96,9 +101,9 @@ class Endless(FakeServer):
         return super().replay(path)[:-1]
 
 
-def failed_run(mode: str, server: FakeServer) -> driver.Result:
+def failed_run(mode: str, server: FakeServer, **options: driver.Option) -> driver.Result:
     """Run the driver, expecting exit status 1; returns what it has counted."""
-    arguments = driver.command(mode, "gobbler", server.port, messages=MESSAGES, patience=PATIENCE)
+    arguments = driver.command(mode, "gobbler", server.port, messages=MESSAGES, patience=PATIENCE, **options)
     finished = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
     assert finished.returncode == 1, finished
     result: driver.Result = json.loads(finished.stdout)
@@ -127,7 +132,7 @@ def test_a_compiler_error_is_reported(tmp_path: Path) -> None:
 def test_a_real_server_passes_all_checks(kind: type[Server]) -> None:
     load = {"messages": 2000, "publishers": 2, "topics": 2}
     with kind() as server:
-        live = driver.run("e2e", server.name, server.port, subscribers=4, window=100, **load)
+        live = driver.run("e2e", server.name, server.port, subscribers=4, window=100, ids=1, **load)
         replayed = driver.run("fetch", server.name, server.port, messages=2000)
         with driver.idle_connections(server.name, server.port, 20, topic="idle"):
             assert server.resident_bytes() > 2**20
@@ -167,6 +172,13 @@ def test_one_fault_is_counted_and_fails_the_run(kind: type[FakeServer], counted:
 def test_answers_whose_ids_do_not_grow_fail_the_run() -> None:
     with Stuttering() as server:
         assert failed_run("e2e", server)["misordered"] == MESSAGES - FAULT_AT
+
+
+def test_answers_carry_the_ids_of_their_sends_in_order() -> None:
+    with FakeServer() as honest:
+        assert driver.run("e2e", "gobbler", honest.port, messages=MESSAGES, ids=1)["acked"] == MESSAGES
+    with Misnaming() as server:
+        assert failed_run("e2e", server, ids=1)["misordered"] == 1
 
 
 @pytest.mark.parametrize(

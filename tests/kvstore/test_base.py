@@ -15,7 +15,7 @@ GREENLETS = 200
 
 # In the order of their UTF-8 bytes. UTF-16 would order the last two the other way round,
 # a locale's collation would mix the cases.
-ORDERED_KEYS = ["", "\x01", " ", "%", "A", "Z", "_", "a", "ab", "b", "é", "ｚ", "\ufffd", "😀"]
+ORDERED_KEYS = ["", "\x01", " ", "%", "A", "Z", "_", "a", "ab", "b", "é", "\ufffd", "😀"]
 
 OPERATIONS: dict[str, Callable[[KVStore, str, str], object]] = {
     "get": lambda store, schema, key: store.get(schema, key),
@@ -82,7 +82,7 @@ def test_schemas_are_apart(store: KVStore) -> None:
 
 @writes
 @pytest.mark.parametrize(
-    "value", [b"", b"\0", bytes(range(256)), "é".encode(), b"\xff" * MAX_VALUE_BYTES], ids=lambda v: len(v)
+    "value", [b"", b"\0", bytes(range(256)), "é".encode(), b"\xff" * MAX_VALUE_BYTES], ids=len
 )
 def test_a_value_is_any_bytes(
     store: KVStore, write: Callable[[KVStore, bytes], object], value: bytes
@@ -298,7 +298,7 @@ def test_many_greenlets_lose_no_write(store: KVStore) -> None:
             if step % 2:
                 assert store.delete("s", key)
 
-    run_all(*(lambda name=name: work(name) for name in range(GREENLETS)))  # type: ignore[misc]
+    run_all(*(lambda name=name: work(name) for name in range(GREENLETS)))
     expected = {f"{name}/{step}": b"%d" % (name * step) for name in range(GREENLETS) for step in (0, 2, 4)}
     assert contents(store) == expected
 
@@ -331,13 +331,24 @@ def test_a_healthy_store_passes_its_check(store: KVStore) -> None:
 def test_a_store_that_is_not_running_says_so(
     new_store: KVStore, operation: Callable[[KVStore, str, str], object]
 ) -> None:
-    for step in (lambda: None, new_store.start, lambda: new_store.stop(5)):
-        step()
-        if step != new_store.start:
-            with pytest.raises(KVError, match="not running"):
-                operation(new_store, "s", "k")
-            with pytest.raises(KVError, match="not running"):
-                new_store.check()
+    def refused() -> None:
+        with pytest.raises(KVError, match="not running"):
+            operation(new_store, "s", "k")
+
+    refused()
+    new_store.start()
+    operation(new_store, "s", "k")
+    new_store.stop(5)
+    refused()
+
+
+def test_the_check_fails_when_the_store_is_not_running(new_store: KVStore) -> None:
+    with pytest.raises(KVError, match="not running"):
+        new_store.check()
+    new_store.start()
+    new_store.stop(5)
+    with pytest.raises(KVError, match="not running"):
+        new_store.check()
 
 
 def test_an_iteration_ends_with_the_store(store: KVStore) -> None:
@@ -391,7 +402,7 @@ def fresh_schemas() -> Iterator[str]:
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(steps, max_size=20))
 def test_it_does_what_a_dictionary_does(
-    store: KVStore, fresh_schemas: Iterator[str], script: list[tuple[object, ...]]
+    store: KVStore, fresh_schemas: Iterator[str], script: list[tuple[str, *tuple[object, ...]]]
 ) -> None:
     schema = next(fresh_schemas)
     model: dict[str, bytes] = {}

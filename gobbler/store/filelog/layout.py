@@ -90,7 +90,9 @@ def partition_name(folder: str) -> str | None:
     if folder.startswith(_HASHED):
         return None
     first, *rest = folder.split("%")
-    return (first.encode() + b"".join(bytes([int(part[:2], 16)]) + part[2:].encode() for part in rest)).decode()
+    return (
+        first.encode() + b"".join(bytes([int(part[:2], 16)]) + part[2:].encode() for part in rest)
+    ).decode()
 
 
 def log_name(base: int) -> str:
@@ -106,4 +108,6 @@ def index_name(base: int) -> str:
 def base_of(name: str) -> int | None:
     """Return the first id of the segment with this file name; None for any other file."""
     stem, suffix = name[:20], name[20:]
-    return int(stem) if suffix == LOG_SUFFIX and len(stem) == 20 and stem.isascii() and stem.isdigit() else None
+    return (
+        int(stem) if suffix == LOG_SUFFIX and len(stem) == 20 and stem.isascii() and stem.isdigit() else None
+    )

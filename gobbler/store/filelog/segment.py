@@ -164,7 +164,9 @@ class FileSegment(Segment):
         try:
             raw = memoryview(self._files.read(self.path, end - start, start))
         except StoreUnavailable as error:  # retention may have removed the file meanwhile
-            log.warning("cannot read the messages %d to %d: %s", index.first_id(low), index.last_id(high), error)
+            log.warning(
+                "cannot read the messages %d to %d: %s", index.first_id(low), index.last_id(high), error
+            )
             raw = memoryview(b"")
         for number in range(low, high + 1):
             yield self._decode(raw, index, number, start)

@@ -147,7 +147,11 @@ class FileStore(MessageStore):
         if name is None:
             path = os.path.join(self._folder, folder)
             logs = [entry for entry in self._files.names(path) if base_of(entry) is not None]
-            name = decode_head(self._files.read(os.path.join(path, logs[0]), HEAD_LIMIT, 0)).partition if logs else None
+            name = (
+                decode_head(self._files.read(os.path.join(path, logs[0]), HEAD_LIMIT, 0)).partition
+                if logs
+                else None
+            )
         return name
 
     def partition(self, name: str) -> Partition:
