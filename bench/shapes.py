@@ -104,6 +104,7 @@ class Replay(Shape):
 
     messages: int
     body: int = 44
+    ids: bool = False
 
     def scaled(self, scale: float) -> Self:
         """Fewer or more messages."""
@@ -111,7 +112,7 @@ class Replay(Shape):
 
     def measure(self, server: Server) -> Values:
         """Store the messages with nobody listening, then replay them."""
-        stored = {"messages": self.messages, "body": self.body}
+        stored = {"messages": self.messages, "body": self.body, "ids": int(self.ids)}
         driver.run("e2e", server.name, server.port, subscribers=0, **stored)
         return {"replayed": driver.run("fetch", server.name, server.port, **stored)["delivered_per_s"]}
 
@@ -155,6 +156,7 @@ class Idle(Shape):
 
 
 _DELIVERED = Figure("delivered", "messages/s")
+_REPLAYED = Figure("replayed", "messages/s")
 _PUBLISHED = Figure("published", "messages/s")
 _P50, _P99, _P999 = (Figure(key, "us") for key in ("p50", "p99", "p99.9"))
 _ONE_TO_ONE = Figure("delivered", "messages/s", least_ratio=1.4)
@@ -184,7 +186,7 @@ SHAPES: tuple[Shape, ...] = (
         body=1000,
     ),
     # Bursts of bare messages to one path can be treated as a whole; with ids each message stands alone.
-    # What a publisher may expect in general is nearer to these two than to the same shapes without ids.
+    # These two, and `replay-ids`, are to be read beside the same shapes without ids.
     Load(
         "one-to-one-ids",
         "1 publisher, 1 subscriber, 44 bytes, with message ids",
@@ -227,7 +229,8 @@ SHAPES: tuple[Shape, ...] = (
         topics=20,
         rate=50,
     ),
-    Replay("replay", "replay of stored messages, 44 bytes", (Figure("replayed", "messages/s"),), 1_000_000),
+    Replay("replay", "replay, 44 bytes, no message ids", (_REPLAYED,), 1_000_000),
+    Replay("replay-ids", "replay, 44 bytes, with message ids", (_REPLAYED,), 300_000, ids=True),
     Rest("rest", "POST, 32 connections", (Figure("answered", "requests/s"),), 32, 5, has_peer=False),
     Idle(
         "idle",

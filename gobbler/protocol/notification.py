@@ -41,14 +41,9 @@ def parse(payload: bytes) -> Notification:
 
 def connected(application_id: bytes, user_id: bytes, time: int) -> bytes:
     """Greet a client; `time` in unix seconds."""
-    return (
-        b'#connected You are connected to the server.\n{"ApplicationId": %b, "UserId": %b, "Time": "%d"}'
-        % (
-            _string(application_id),
-            _string(user_id),
-            time,
-        )
-    )
+    ids = _string(application_id), _string(user_id)
+    facts = b'{"ApplicationId": %b, "UserId": %b, "Time": "%d"}' % (*ids, time)
+    return b"#connected You are connected to the server.\n" + facts
 
 
 def send_ok(message_id: bytes, path: bytes, id: int, time: int) -> bytes:

@@ -8,16 +8,18 @@ the answers) then costs per run, and only the bytes themselves per message.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from gobbler.protocol.notification import send_ok_template
+from gobbler.protocol.message import PLAIN
+from gobbler.protocol.notification import send_ok, send_ok_template
 from gobbler.websocket.frames import HEADERS, encode, header
 
 
 class Run:
-    """Messages that wait for their ids.
+    r"""Messages that wait for their ids.
 
     `tails` holds what follows the first line on the wire, one a message:
-    `<headers JSON or empty>\\n<body>`. `message_ids` holds the publisher's ids,
+    `<headers JSON or empty>\n<body>`. `message_ids` holds the publisher's ids,
     one a message, or is None where no message of the run has one.
     `filters` is canonical JSON (`protocol.filters.encode`) or empty.
     """
@@ -91,19 +93,17 @@ class Run:
         middle = b",%b,%b," % (self.user_id, self.application_id)
         suffix = b",%d\n" % time
         fixed = len(prefix) + len(str(first_id)) + len(middle) + len(suffix)
+        items = enumerate(zip(message_ids, tails, strict=True), first_id)
         return [
             b"%b%b%d%b%b%b%b"
-            % (header(fixed + len(name) + len(tail)), prefix, id, middle, name, suffix, tail)
-            for id, (name, tail) in enumerate(zip(message_ids, tails, strict=True), first_id)
+            % (_header(fixed + len(name) + len(tail)), prefix, id, middle, name, suffix, tail)
+            for id, (name, tail) in items
         ]
 
     def answers(self, first_id: int, time: int) -> bytes:
         """Return the framed `#send` notifications of the whole run, in order."""
         if self.message_ids is not None:
-            return b"".join(
-                encode(send_ok_template(self.path, name) % (id, time))
-                for id, name in enumerate(self.message_ids, first_id)
-            )
+            return self._named_answers(self.message_ids, first_id, time)
         template = send_ok_template(self.path, b"")
         # The template takes (id, time); with the time filled in, only the ids differ.
         head, _, tail = (template % (_PLACEHOLDER, time)).partition(b"%d" % _PLACEHOLDER)
@@ -112,8 +112,34 @@ class Run:
             for start, stop in _equal_digits(first_id, len(self.tails))
         )
 
+    def _named_answers(self, names: list[bytes], first_id: int, time: int) -> bytes:
+        if b"".join(names).translate(None, PLAIN):  # some need escapes in JSON
+            return b"".join(
+                encode(send_ok(name, self.path, id, time)) for id, name in enumerate(names, first_id)
+            )
+        # Plain names stand in JSON as they are, so that one pattern serves all; its mark is as plain.
+        mark = b"%d" % _PLACEHOLDER
+        before, between, after = send_ok_template(self.path, mark).split(mark)
+        pattern = before + b"%b" + between + b"%b" + (after % time).replace(b"%", b"%%")
+        payloads = [pattern % (name, id, name) for id, name in enumerate(names, first_id)]
+        return b"".join([part for payload in payloads for part in (_header(len(payload)), payload)])
 
-_PLACEHOLDER = 98765432109876543210  # a number that no time and no valid id can contain
+    def singles(self) -> list[Run]:
+        """Return each message as a run of its own."""
+        names = self.message_ids or [b""] * len(self)
+        return [
+            Run(self.path, self.user_id, self.application_id, [tail], [name] if name else None, self.filters)
+            for name, tail in zip(names, self.tails, strict=True)
+        ]
+
+
+_TABLE: Final = len(HEADERS)
+_PLACEHOLDER: Final = 98765432109876543210  # a number that no time and no valid id can contain
+
+
+def _header(length: int) -> bytes:
+    """Return a frame's header, from the table where it can be."""
+    return HEADERS[length] if length < _TABLE else header(length)
 
 
 def _answers(head: bytes, tail: bytes, first_id: int, end_id: int) -> bytes:

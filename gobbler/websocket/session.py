@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from gobbler.errors import GobblerError, InvalidCommand, MessageTooLarge, StoreUnavailable
@@ -11,6 +12,7 @@ from gobbler.protocol import notification
 from gobbler.protocol.command import Receive, Send, SendRefused, parse
 from gobbler.protocol.run import Run
 from gobbler.protocol.topic import partition_of
+from gobbler.websocket.batch import Batch
 from gobbler.websocket.connection import Connection
 from gobbler.websocket.fetch import Fetch
 from gobbler.websocket.frames import Event, encode
@@ -23,7 +25,7 @@ MAX_FETCHES: Final = 32
 MAX_SUBSCRIPTIONS: Final = 10_000
 """How many paths one client may subscribe to."""
 
-_NO_HEAD: Final = b"\xff"  # begins no command
+_NO_BATCH: Final = Batch()  # of whoever has sent nothing yet
 
 
 class _Answer:
@@ -58,11 +60,10 @@ class Session:
 
     __slots__ = (
         "_answers",
+        "_batch",
         "_code",
         "_fetches",
-        "_head",
         "_held",
-        "_path",
         "_receivers",
         "application_id",
         "connection",
@@ -84,8 +85,7 @@ class Session:
         self._fetches: set[Fetch] | None = None
         self._answers: deque[_Answer] | None = None
         self._held: list[Event] | None = None
-        self._head = _NO_HEAD
-        self._path = b""
+        self._batch = _NO_BATCH
         self._code: int | None = None
 
     def __repr__(self) -> str:
@@ -136,22 +136,17 @@ class Session:
 
     def _run(self, messages: list[Event]) -> int:
         """Run commands until one has to wait; return how many were run."""
-        head, cut = self._head, len(self._head) - 1
-        tails: list[bytes] = []
+        batch = self._batch
+        head, tails, cut = batch.head, batch.tails, len(batch.head) - 1
         for position, (_, payload) in enumerate(messages):
-            # The hot path: another send to the same path, without id and headers. Its first line is cut
-            # off, and the rest is already what stands in the message after its own first line.
-            if payload.startswith(head):
+            if payload.startswith(head):  # the hot path; see `Batch`
                 tails.append(payload[cut:])
-                continue
-            if tails:
-                self._publish(Run(self._path, self.user_id, self.application_id, tails))
-                tails = []
-            if not self._command(payload):
-                return position
-            head, cut = self._head, len(self._head) - 1
-        if tails:
-            self._publish(Run(self._path, self.user_id, self.application_id, tails))
+            elif not batch.take(payload):
+                if not self._command(payload):
+                    return position
+                batch = self._batch
+                head, tails, cut = batch.head, batch.tails, len(batch.head) - 1
+        self._publish_batch()
         return len(messages)
 
     def _command(self, payload: bytes) -> bool:
@@ -159,38 +154,52 @@ class Session:
         try:
             command = parse(payload)
         except SendRefused as error:
+            self._publish_batch()
             self._refuse(error)
             return True
         except InvalidCommand as error:
-            if not self._answers:
-                self._bad_request(error)
-            return not self._answers
+            return self._alone(partial(self._bad_request, error))
         if isinstance(command, Send):
             self._send(command)
             return True
+        if isinstance(command, Receive):
+            return self._alone(partial(self._receive, command))
+        return self._alone(partial(self._cancel, command.path))
+
+    def _alone(self, run: Callable[[], None]) -> bool:
+        """Run what is no send when all sends before it are answered and few enough fetches run."""
+        self._publish_batch()
         if self._answers or len(self._fetches or ()) >= MAX_FETCHES:
             return False
-        if isinstance(command, Receive):
-            self._receive(command)
-        else:
-            self._cancel(command.path)
+        run()
         return True
 
     def _send(self, command: Send) -> None:
-        tail = b"%b\n%b" % (command.headers, command.body)
-        if not command.message_id and not command.headers:
-            self._head, self._path = b"> %b\n\n" % command.path, command.path
-        names = [command.message_id] if command.message_id else None
-        self._publish(Run(command.path, self.user_id, self.application_id, [tail], names))
+        if not self._batch.add(command):
+            self._publish_batch()
+            self._batch = Batch(command.path)
+            self._batch.add(command)
 
-    def _publish(self, run: Run) -> None:
-        sizes = [len(tail) for tail in run.tails]
-        if max(sizes) > self.services.max_message_size:
-            self._too_large(run)
+    def _publish_batch(self) -> None:
+        run = self._batch.run(self.user_id, self.application_id)
+        if run is None:
             return
+        limit = self.services.max_message_size
+        sizes = list(map(len, run.tails))
+        if max(sizes) <= limit:
+            self._publish(run, sum(sizes))
+            return
+        for single in run.singles():
+            size = len(single.tails[0])
+            if size <= limit:
+                self._publish(single, size)
+            else:
+                self._too_large(single)
+
+    def _publish(self, run: Run, size: int) -> None:
         metrics = self.services.metrics
-        metrics.messages_received_websocket.inc(len(sizes))
-        metrics.received_bytes_total.inc(sum(sizes))
+        metrics.messages_received_websocket.inc(len(run))
+        metrics.received_bytes_total.inc(size)
         answer = self._line_up(_Answer(self))
         try:
             self.services.intake.submit(run, answer)
