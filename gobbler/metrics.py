@@ -12,7 +12,7 @@ from itertools import accumulate
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
@@ -73,6 +73,46 @@ class BatchHistogram(Collector):
         yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
 
 
+class Tally:
+    """A counter without a lock, several times faster than the library's.
+
+    Only for use in the event loop's thread.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        """Begin with 0."""
+        self.value = 0
+
+    def inc(self, amount: int = 1) -> None:
+        """Count."""
+        self.value += amount
+
+
+class TallyCollector(Collector):
+    """Shows tallies to the registry as one counter: one of them, or one for each value of a label."""
+
+    def __init__(
+        self, name: str, documentation: str, registry: CollectorRegistry, label: str, *values: str
+    ) -> None:
+        """Register under `name`, to which `_total` is added; a label of "" has the one value ""."""
+        self._name = name
+        self._documentation = documentation
+        self._label = label
+        self.tallies = {value: Tally() for value in values}
+        registry.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give the registry the values."""
+        family = CounterMetricFamily(
+            self._name, self._documentation, labels=[self._label] if self._label else []
+        )
+        for value, tally in self.tallies.items():
+            family.add_metric([value] if self._label else [], tally.value)
+        yield family
+
+
 class Metrics:
     """All metrics of one server, in a registry of its own."""
 
@@ -88,11 +128,16 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def _messages(self) -> None:
-        received = Counter(
-            "gobbler_messages_received", "Messages that clients sent.", ["via"], registry=self.registry
-        )
-        self.messages_received_websocket = received.labels("websocket")
-        self.messages_received_rest = received.labels("rest")
+        received = TallyCollector(
+            "gobbler_messages_received",
+            "Messages that clients sent.",
+            self.registry,
+            "via",
+            "websocket",
+            "rest",
+        ).tallies
+        self.messages_received_websocket = received["websocket"]
+        self.messages_received_rest = received["rest"]
         self.received_bytes_total = self._counter(
             "received_bytes", "Bytes of the bodies of messages received."
         )
@@ -152,9 +197,8 @@ class Metrics:
             return page, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
 
-    def _counter(self, name: str, documentation: str) -> Counter:
-        """Make a counter; the client library adds `_total` to its name."""
-        return Counter(f"gobbler_{name}", documentation, registry=self.registry)
+    def _counter(self, name: str, documentation: str) -> Tally:
+        return TallyCollector(f"gobbler_{name}", documentation, self.registry, "", "").tallies[""]
 
     def _gauge(self, name: str, documentation: str) -> Gauge:
         return Gauge(f"gobbler_{name}", documentation, registry=self.registry)

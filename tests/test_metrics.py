@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gobbler import errors
-from gobbler.metrics import PUBLISH_BUCKETS, BatchHistogram, Metrics
+from gobbler.metrics import PUBLISH_BUCKETS, BatchHistogram, Metrics, Tally
 
 COUNTERS = [
     "received_bytes_total",
@@ -39,7 +39,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 @pytest.mark.parametrize("name", COUNTERS)
 def test_counters_are_attributes_of_their_name(metrics: Metrics, name: str) -> None:
     counter = getattr(metrics, name)
-    assert isinstance(counter, Counter)
+    assert isinstance(counter, Tally)
     assert value(metrics, name) == 0
     counter.inc(5)
     assert value(metrics, name) == 5

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gobbler.errors import InvalidCommand
 
@@ -51,6 +52,7 @@ def send_ok(message_id: bytes, path: bytes, id: int, time: int) -> bytes:
     return b"#send %b\n%b" % (message_id, _sent(message_id, path, b"%d" % id, b"%d" % time))
 
 
+@lru_cache(maxsize=1024)
 def send_ok_template(path: bytes, message_id: bytes) -> bytes:
     """Return `send_ok` with two `%d` in it, for the id and the time; other percent signs are doubled."""
     # They may be doubled first: JSON leaves them as they are.

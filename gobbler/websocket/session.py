@@ -185,21 +185,19 @@ class Session:
         if run is None:
             return
         limit = self.services.max_message_size
-        sizes = list(map(len, run.tails))
-        if max(sizes) <= limit:
-            self._publish(run, sum(sizes))
+        if max(map(len, run.tails)) <= limit:
+            self._publish(run)
             return
         for single in run.singles():
-            size = len(single.tails[0])
-            if size <= limit:
-                self._publish(single, size)
+            if len(single.tails[0]) <= limit:
+                self._publish(single)
             else:
                 self._too_large(single)
 
-    def _publish(self, run: Run, size: int) -> None:
+    def _publish(self, run: Run) -> None:
         metrics = self.services.metrics
         metrics.messages_received_websocket.inc(len(run))
-        metrics.received_bytes_total.inc(size)
+        metrics.received_bytes_total.inc(sum(map(len, run.tails)))
         answer = self._line_up(_Answer(self))
         try:
             self.services.intake.submit(run, answer)
