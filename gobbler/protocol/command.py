@@ -180,8 +180,6 @@ def _split(rest: bytes) -> tuple[bytes, bytes]:
     """Separate headers and body; the headers as one JSON object."""
     if not rest or rest[:1] == b"\n":
         return b"", rest[1:]
-    if rest[:2] == b"\r\n":
-        return b"", rest[2:]
     line, _, behind = rest.partition(b"\n")
     if line[:1] == b"{":
         # Old clients send a JSON header and the body directly behind it.

@@ -86,7 +86,11 @@ class Flusher:
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:  # the top of what the event loop calls: the others must be sent theirs
+                log.exception("sending to %r failed", connection)
+                connection.drop()
 
 
 class Connection:
@@ -279,6 +283,7 @@ class Connection:
         self._dirty = False
         if self._writer is not None:
             self._writer.stop()
+            self._writer.close()
             self._writer = None
         if self.state is State.CLOSING:
             self._close_sent()

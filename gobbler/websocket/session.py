@@ -106,7 +106,9 @@ class Session:
     # What the connection calls
 
     def received(self, messages: list[Event]) -> None:
-        """Run a burst of commands."""
+        """Run a burst of commands; none any more once the session is finishing."""
+        if self._code is not None:
+            return
         if self._held is not None:
             self._held += messages
             return
