@@ -1,78 +1,37 @@
-"""The HTTP listener: gevent's WSGI server, with limits on how long a client may take."""
+"""The HTTP listener: gevent's WSGI server on a socket of ours."""
 
 from __future__ import annotations
 
 import logging
 import socket
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import gevent
 from gevent.pywsgi import WSGIServer
-from geventwebsocket.handler import WebSocketHandler
 
 from gobbler.app import App
 from gobbler.errors import ListenError
+from gobbler.handler import Connections, Handler
 from gobbler.kinds import Address
 
 log = logging.getLogger(__name__)
-
-HEADER_SECONDS: Final = 10.0
-"""How long a client may take to send the head of a request."""
-
-IDLE_SECONDS: Final = 75.0
-"""How long a connection is kept open for the next request."""
 
 RECEIVE_BYTES: Final = 4 * 1024 * 1024
 """Room in the kernel for the bursts of a publisher that pipelines, so that it need not stop and go."""
 
 _BACKLOG: Final = 2048
-_TIMEOUT: Final = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class Handler(WebSocketHandler):  # type: ignore[misc]
-    """One HTTP connection."""
-
-    def handle(self) -> None:
-        """Serve requests until the client, or the server, has had enough."""
-        self.server.handlers[self] = gevent.getcurrent()
-        try:
-            super().handle()
-        finally:
-            del self.server.handlers[self]
-
-    def read_requestline(self) -> str:
-        """Wait for the next request; nobody minds when the connection ends here."""
-        self.idle = True
-        line = ""
-        with suppress(TimeoutError), gevent.Timeout(IDLE_SECONDS, TimeoutError()):
-            line = str(super().read_requestline())
-        self.idle = False
-        return line
-
-    def read_request(self, raw_requestline: str) -> Any:
-        """Read the head of a request."""
-        with gevent.Timeout(HEADER_SECONDS, TimeoutError("the head of the request did not arrive")):
-            return super().read_request(raw_requestline)
-
-    def _handle_client_error(self, ex: Exception) -> Any:
-        if isinstance(ex, TimeoutError):
-            return "408", _TIMEOUT
-        return super()._handle_client_error(ex)
-
-    def log_request(self) -> None:
-        """Leave requests out of the log; they are counted."""
 
 
 class _Server(WSGIServer):
-    """pywsgi's server, which knows its handlers."""
+    """pywsgi's server, which knows its connections."""
 
     def __init__(self, listener: socket.socket, app: App) -> None:
-        super().__init__(listener, app, handler_class=Handler, log=None, error_log=log)
+        # With a name in the environment, pywsgi does not ask the DNS for one.
+        name = {"SERVER_NAME": listener.getsockname()[0]}
+        super().__init__(listener, app, handler_class=Handler, log=None, error_log=log, environ=name)
         self.pre_start_hook = app.pre_start_hook
         self.logger = log  # gevent-websocket would make one of its own, with a handler
-        self.handlers: dict[Handler, gevent.Greenlet[..., Any]] = {}
+        self.connections = Connections()
 
 
 class Listener:
@@ -100,18 +59,14 @@ class Listener:
         log.info("listening on %s, port %d", self._address.host or "all interfaces", self.port)
 
     def stop(self, timeout: float) -> None:
-        """Accept nothing more; let running requests finish, and end who waits between two."""
+        """Accept nothing more, end who waits between two requests, and let the others have their answers.
+
+        Who is still sending after half of the time is ended too: those behind us need theirs.
+        """
         server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
-        idle = [greenlet for handler, greenlet in server.handlers.items() if handler.idle]
-        busy = [greenlet for handler, greenlet in server.handlers.items() if not handler.idle]
-        for handler in server.handlers:
-            handler.close_connection = True
-        gevent.killall(idle, block=False)
-        gevent.joinall(busy, timeout)
-        gevent.killall([greenlet for greenlet in busy if not greenlet.dead], timeout=1)
+        if server is not None:
+            server.close()
+            server.connections.end(timeout / 2)
 
 
 def _listen(address: Address) -> socket.socket:

@@ -43,6 +43,11 @@ class Peer(Protocol):
     services: Services
     params: Mapping[str, str]
     subscriptions: int
+    requests: int
+    """How many subscriptions wait to begin."""
+
+    def proceed(self) -> None:
+        """Run commands that have waited for a fetch or a request to be done."""
 
     def tell(self, payload: bytes) -> None:
         """Send a notification."""

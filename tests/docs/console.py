@@ -1,0 +1,233 @@
+"""Runs the examples of a page: what stands in its `console` and `pycon` blocks, in their order.
+
+    $ command          is run by a shell; the lines below are its output
+    $ ...wsdump ...    begins a session of a WebSocket client
+    > text             is typed into the last session
+    < text             is what that session shows next
+    $ make run         begins a server; a line that it logs has to match
+
+`...` in what is expected stands for anything. A page says 8080 and `.venv`; what runs is another port and
+the environment of the tests.
+"""
+
+import doctest
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple, Self
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 20.0
+# What `make test ARGS=...` hands down, and what would lead curl or a server elsewhere.
+FOREIGN = re.compile(r"(GOBBLER_.*|MAKE.*|MFLAGS|ARGS|PYTHON|VENV|PORT|.*_proxy)", re.IGNORECASE)
+
+_BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COLOURS = re.compile(r"\x1b\[[0-9]*[mK]")
+_NEXT_LINE = "\x1b[E"
+
+
+class Step(NamedTuple):
+    """A line that does something: its sign (`$`, `>`, `<`) and text, and the output expected of a command."""
+
+    sign: str
+    text: str
+    output: str = ""
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """(language, text) of the examples."""
+    return _BLOCK.findall(page)
+
+
+def steps(block: str) -> list[Step]:
+    """What a console block does, in order."""
+    found: list[Step] = []
+    for line in block.splitlines():
+        sign, space, text = line.partition(" ")
+        if sign in ("$", ">", "<") and space:
+            found.append(Step(sign, text))
+        else:
+            last = found[-1]
+            assert last.sign == "$", f"not an output of a command: {line}"
+            found[-1] = last._replace(output=f"{last.output}{line}\n")
+    return found
+
+
+def matches(expected: str, actual: str) -> bool:
+    """Whether a text is what is expected, `...` being anything."""
+    pattern = re.escape(expected.strip()).replace(r"\.\.\.", ".*")
+    return re.fullmatch(pattern, actual.replace("\r", "").strip(), re.DOTALL) is not None
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment without what must not reach an example."""
+    return {k: v for k, v in os.environ.items() if not FOREIGN.fullmatch(k)} | variables
+
+
+class Process:
+    """A program in a process group of its own, whose output lines are read one by one, in time."""
+
+    def __init__(self, command: list[str], **variables: str) -> None:
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(**variables),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        assert self._process.stdin
+        assert self._process.stdout
+        self._stdin: IO[bytes] = self._process.stdin
+        self._stdout: IO[bytes] = self._process.stdout
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGINT)
+        self._process.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        self._stdin.close()
+        self._stdout.close()
+
+    def type(self, text: str) -> None:
+        """Give it a line."""
+        self._stdin.write(f"{text}\n".encode())
+        self._stdin.flush()
+
+    def line(self) -> str:
+        """Return the next line; a program that ends or says nothing for too long fails the test."""
+        line = self._lines.get(timeout=DEADLINE)
+        assert line is not None, "the program has ended"
+        return line
+
+    def rest(self) -> list[str]:
+        """Return the lines that nobody has asked for, once the program has ended."""
+        return [line for line in iter(self._lines.get_nowait, None) if line is not None]
+
+    def _read(self) -> None:
+        for raw in self._stdout:
+            for line in self._shown(raw.decode()):
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _shown(self, text: str) -> list[str]:
+        return [text.rstrip("\n")]
+
+
+class Client(Process):
+    """A session of `wsdump`; its lines are without prompts and colours."""
+
+    def _shown(self, text: str) -> list[str]:
+        lines = _COLOURS.sub("", text).replace(_NEXT_LINE, "\n").splitlines()
+        return [line for line in (re.sub("^(> )+", "", line) for line in lines) if line]
+
+
+class Console:
+    """Runs examples against a server on `port`, in a folder of their own where they start one."""
+
+    def __init__(self, port: int, storage: Path) -> None:
+        self._port = port
+        self._storage = storage
+        self._stack = ExitStack()
+        self._client: Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End what was begun; a session must not have shown more than its page says."""
+        with self._stack:
+            self._end_session(checked=not error[0])
+
+    def run(self, page: str) -> int:
+        """Run the examples of a page and return how many steps that were."""
+        done = 0
+        for language, block in blocks(page):
+            text = block.replace("8080", str(self._port)).replace(".venv/", f"{sys.prefix}/")
+            if language == "pycon":
+                done += self._python(text)
+                continue
+            for step in steps(text):
+                self._step(step)
+                done += 1
+        return done
+
+    def _step(self, step: Step) -> None:
+        if step.sign == ">":
+            self._session().type(step.text)
+        elif step.sign == "<":
+            self._expect(f"< {step.text}")
+        elif "wsdump" in step.text:
+            self._end_session()
+            self._client = Client(step.text.split())
+            self._expect(step.output)
+        elif step.text == "make run":
+            self._serve(step.output)
+        else:
+            self._shell(step)
+
+    def _session(self) -> Client:
+        assert self._client is not None, "no session has begun"
+        return self._client
+
+    def _expect(self, expected: str) -> None:
+        actual = self._session().line()
+        assert matches(expected, actual), f"expected {expected}, got {actual}"
+
+    def _end_session(self, checked: bool = True) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with client:
+                pass
+            shown = [line for line in client.rest() if line.startswith("< ")]
+            assert not checked or shown == []
+
+    def _shell(self, step: Step) -> None:
+        command = ["bash", "-euo", "pipefail", "-c", step.text]
+        done = subprocess.run(
+            command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE, check=False
+        )
+        assert done.returncode == 0, f"{step.text}: {done.stderr}"
+        assert matches(step.output, done.stdout), f"{step.text}: {done.stdout}"
+
+    def _serve(self, expected: str) -> None:
+        """Begin the server as `make run` does, in the environment that the tests have."""
+        self._stack.enter_context(serving(self._port, self._storage, expected))
+
+    def _python(self, block: str) -> int:
+        """Run an interactive session of Python."""
+        test = doctest.DocTestParser().get_doctest(block, {}, "page", None, None)
+        told: list[str] = []
+        failed, tried = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=told.append)
+        assert not failed, "".join(told)
+        return tried
+
+
+@contextmanager
+def serving(port: int, storage: Path, expected: str = "...listening on ...") -> Iterator[None]:
+    """Run the server by `make run`, which must log what is expected and stop well on Ctrl+C.
+
+    `--assume-old` keeps make from installing anything: the environment is the one that runs the tests.
+    """
+    make = ["make", f"--assume-old={sys.prefix}/.server", "run", f"VENV={sys.prefix}"]
+    variables = {"GOBBLER_STORAGE_PATH": str(storage), "GOBBLER_HTTP_LISTEN": f"127.0.0.1:{port}"}
+    with Process(make, **variables) as server:
+        while not matches(expected, server.line()):
+            pass
+        yield
+    log = server.rest()
+    assert [line for line in log if "listener stopped" in line], log
