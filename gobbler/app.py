@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
 
 from gobbler.errors import GobblerError
 from gobbler.metrics import Metrics
@@ -31,8 +32,8 @@ class App:
         self._prefix = prefix
         self.flask = _flask(blueprints, metrics)
         if gateway is not None:
-            self.flask.add_url_rule(prefix, view_func=self._refuse, methods=_METHODS, defaults={"rest": ""})
-            self.flask.add_url_rule(f"{prefix}<path:rest>", view_func=self._refuse, methods=_METHODS)
+            for rule in (prefix.rstrip("/"), f"{prefix}<topic:rest>"):
+                self.flask.add_url_rule(rule, view_func=self._refuse, methods=_METHODS)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request (PEP 3333), or begin a session on an upgraded connection."""
@@ -48,7 +49,7 @@ class App:
             return True
         return refusal(handler.environ, self._prefix) is not None
 
-    def _refuse(self, rest: str) -> Response:
+    def _refuse(self, rest: str = "") -> Response:
         refused = refusal(request.environ, self._prefix)
         if refused is None:
             return answer("the server is stopping", 503)
@@ -60,9 +61,18 @@ class App:
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
+class _Rest(BaseConverter):
+    """All that is left of a path, even nothing, and with whatever slashes; the view judges it."""
+
+    regex = "(?s:.*)"
+    part_isolating = False
+
+
 def _flask(blueprints: Iterable[Blueprint], metrics: Metrics) -> Flask:
     app = Flask("gobbler", static_folder=None)
     app.url_map.merge_slashes = False  # `//` in a topic is an error to tell, not one to mend
+    app.url_map.strict_slashes = False  # a redirection helps nobody, and Flask's are HTML
+    app.url_map.converters["topic"] = _Rest
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for blueprint in blueprints:
         app.register_blueprint(blueprint)

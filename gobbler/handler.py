@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from http.client import HTTPException
+from typing import Any, Final, cast
 
 import gevent
 from gevent.pywsgi import Input
@@ -24,8 +26,6 @@ DISCARD_BYTES: Final = 16 * 1024 * 1024
 """How long, and how much, is read of a body that was refused, so that its sender gets to see why."""
 
 _PIECE: Final = 64 * 1024
-_TIMEOUT: Final = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_BAD: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Connections:
@@ -42,16 +42,18 @@ class Connections:
 
     def enter(self, handler: Handler) -> None:
         """Have the current greenlet known as the one that serves a connection."""
-        self._greenlets[handler] = gevent.getcurrent()
+        self._greenlets[handler] = cast("gevent.Greenlet[..., Any]", gevent.getcurrent())
 
     def leave(self, handler: Handler) -> None:
         """Forget a connection."""
         del self._greenlets[handler]
 
     def end(self, timeout: float) -> None:
-        """End who waits between two requests at once, and the others with their answer or in `timeout` seconds."""
+        """End who waits between two requests at once, the others with their answer or after `timeout` s."""
         self.ending = True
-        gevent.killall([greenlet for handler, greenlet in self._greenlets.items() if handler.idle], block=False)
+        gevent.killall(
+            [greenlet for handler, greenlet in self._greenlets.items() if handler.idle], block=False
+        )
         greenlets = list(self._greenlets.values())
         gevent.joinall(greenlets, timeout)
         gevent.killall(greenlets, timeout=1)
@@ -61,6 +63,10 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
     """Serves one connection of a server that has `connections`."""
 
     idle = False
+    close_connection: bool
+    rfile: Any
+    socket: Any
+    wsgi_input: Input
 
     def handle(self) -> None:
         """Serve requests until the client, or the server, has had enough."""
@@ -105,25 +111,31 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
     def _discard_body(self) -> None:
         """Read what the application left of the body; where that is too much, the connection ends.
 
-        pywsgi would do it without a limit, and take what it could not read for the next request.
+        Closed before, the connection would be reset and the answer could be lost. pywsgi would
+        read without a limit, and take what it could not read for the next request.
         """
         body, self.wsgi_input = self.wsgi_input, Input(self.rfile, None)
         if body.position >= (body.content_length or 0) and not body.chunked_input:
             return
-        waits = body.socket is not None  # for `100 Continue`, which it will never see
-        self.close_connection = self.close_connection or waits or not _read_out(body.read)
+        # A socket here: the client waits for `100 Continue`, which it will never see.
+        if body.socket is not None or not _read_out(body.read):
+            self.close_connection = True
 
     def _connection_upgrade_requested(self) -> bool:
         """Say that a body has its usual end: pywsgi would let the application read beyond it."""
         return False
 
-    def _handle_client_error(self, ex: Exception) -> tuple[str, bytes] | None:
-        if isinstance(ex, TimeoutError):
-            return "408", _TIMEOUT
-        if isinstance(ex, OSError):  # the connection is gone
-            return None
+    def _handle_client_error(self, ex: Exception) -> None:
+        """Refuse a head: answer, and read on for a moment, so that closing does not destroy the answer."""
+        if isinstance(ex, OSError) and not isinstance(ex, TimeoutError):
+            return  # the connection is gone
         log.info("bad request from %s: %s", self.client_address, ex)
-        return "400", _BAD
+        with suppress(OSError):
+            self.socket.sendall(
+                b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % _refusal(ex)
+            )
+            self.socket.shutdown(socket.SHUT_WR)
+            _read_out(self.rfile.read1)
 
     def _log_error(self, t: Any, v: Any, tb: Any) -> None:
         if not issubclass(t, gevent.GreenletExit):
@@ -131,6 +143,14 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
 
     def log_request(self) -> None:
         """Leave requests out of the log; they are counted."""
+
+
+def _refusal(error: Exception) -> bytes:
+    """Return the status of a head that is refused (RFC 9110, section 15.5; RFC 6585, section 5)."""
+    if isinstance(error, TimeoutError):
+        return b"408 Request Timeout"
+    too_many = isinstance(error, HTTPException)  # headers: more than 100
+    return b"431 Request Header Fields Too Large" if too_many else b"400 Bad Request"
 
 
 def _check_framing(headers: Any) -> None:

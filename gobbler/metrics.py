@@ -153,7 +153,6 @@ class Metrics:
         self.publish_seconds = self._histogram(
             "publish_seconds", "Time from a message's arrival until it is in the log.", PUBLISH_BUCKETS
         )
-        self.store_partitions = self._gauge("store_partitions", "Partitions of the message store.")
 
     def _clients(self) -> None:
         self.sessions = self._gauge("sessions", "WebSocket clients that are connected.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from flask import Blueprint
@@ -18,6 +19,7 @@ from gobbler.kvstore.sqlite import SQLiteKVStore
 from gobbler.listener import Listener
 from gobbler.metrics import Metrics
 from gobbler.profiling import profiler
+from gobbler.protocol.block import Block
 from gobbler.rest import api
 from gobbler.router.intake import Intake
 from gobbler.router.routes import Router
@@ -49,7 +51,7 @@ class Server:
         self.router = Router(self.metrics)
         self.kvstore = _kvstore(config)
         self.store = _store(config, self.kvstore)
-        self.store.listen(self.router.deliver)
+        self.store.listen(self._committed)
         self.intake = Intake(self.store, self.metrics)
         self.gateway = self._gateway()
         self._lag = HubLag()
@@ -69,6 +71,11 @@ class Server:
     def stop(self, timeout: float) -> None:
         """Stop within `timeout` seconds: let nothing in, answer what is in flight, sync, say goodbye."""
         self._stack.stop(timeout)
+
+    def _committed(self, partition: str, blocks: Sequence[Block]) -> None:
+        """Count what is stored, then deliver it."""
+        self.metrics.stored_bytes_total.inc(sum(len(block.frames) for block in blocks))
+        self.router.deliver(partition, blocks)
 
     def _gateway(self) -> Gateway | None:
         config = self.config

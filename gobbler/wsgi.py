@@ -10,20 +10,48 @@ one finds it locked, says so, and gunicorn stops.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
+from geventwebsocket.gunicorn.workers import GeventWebSocketWorker
 from gunicorn.workers.ggevent import PyWSGIServer
 
 from gobbler import logs
-from gobbler.app import App
 from gobbler.config import Config, load
 from gobbler.errors import ConfigError, GobblerError
+from gobbler.handler import Connections, Handler
 from gobbler.server import Server
 
-STOP_SECONDS: Final = 8.0
+log = logging.getLogger(__name__)
+
+STOP_SECONDS: Final = 6.0
+"""Less than the `graceful_timeout` after which gunicorn kills: 8 in conf/gunicorn.conf.py, else 30.
+The worker looks only once a second whether it has been told to end."""
+
 _APP_LOAD_ERROR: Final = 4  # gunicorn's own status: it stops instead of starting the worker again and again
+
+
+class WorkerServer(PyWSGIServer):  # type: ignore[misc]
+    """The HTTP server that the worker makes: gunicorn's, which ends with Gobbler and not before.
+
+    gunicorn only stops to listen and then waits for the connections to end by
+    themselves, and it does not know of those that have become WebSockets.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take what gunicorn gives."""
+        super().__init__(*args, **options)
+        self.pre_start_hook = server.app.pre_start_hook
+        self.logger = log  # gevent-websocket would make one of its own, with a handler
+        self.connections = Connections()
+
+    def close(self) -> None:
+        """Accept nothing more, and stop Gobbler; again: do nothing."""
+        super().close()
+        self.connections.end(STOP_SECONDS / 2)
+        _stop()
 
 
 def _configured() -> Config:
@@ -32,6 +60,7 @@ def _configured() -> Config:
     except ConfigError as error:
         _give_up(error)
     logs.setup(config.log, config.env)
+    logging.logProcesses = True  # gunicorn's own lines name the process
     for secret in config.secrets():
         logs.hide(secret)
     return config
@@ -42,16 +71,26 @@ def _give_up(error: GobblerError) -> None:
     sys.exit(_APP_LOAD_ERROR)
 
 
-def _started() -> App:
-    server = Server(_configured(), listen=False)
+def _started() -> Server:
+    made = Server(_configured(), listen=False)
     try:
-        server.start()
+        made.start()
     except GobblerError as error:
         _give_up(error)
-    # gunicorn makes the server and gevent-websocket's handler asks that for this hook.
-    PyWSGIServer.pre_start_hook = staticmethod(server.app.pre_start_hook)
-    atexit.register(server.stop, STOP_SECONDS)
-    return server.app
+    return made
 
 
-app = _started()
+def _stop() -> None:
+    """Stop the server. gunicorn ignores whatever is raised here."""
+    try:
+        server.stop(STOP_SECONDS / 2)
+    except Exception:  # the top: nobody else would log it
+        log.exception("the server did not stop as it should")
+
+
+server = _started()
+app = server.app
+# The worker makes its server from these once this module is loaded.
+GeventWebSocketWorker.server_class = WorkerServer
+GeventWebSocketWorker.wsgi_handler = Handler
+atexit.register(_stop)  # for a worker that ends without closing its server, as SIGQUIT wants it

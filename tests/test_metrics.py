@@ -22,7 +22,7 @@ COUNTERS = [
     "fetched_messages_total",
     "slow_reader_turns_total",
 ]
-GAUGES = ["sessions", "subscriptions", "fetches", "store_partitions"]
+GAUGES = ["sessions", "subscriptions", "fetches"]
 HISTOGRAMS = ["commit_messages", "commit_seconds", "publish_seconds"]
 
 

@@ -7,18 +7,21 @@ that delivering and replaying a whole block is handing over one slice.
 
 Layout, little-endian:
 
-     0        4        8                16               24       28       32       36
-    +--------+--------+----------------+----------------+--------+--------+--------+
-    | "GBLK" | crc-32 | first id       | unix seconds   | count  | runs   | frames |
-    +--------+--------+----------------+----------------+--------+--------+--------+
-    | runs: (count: u32, key length: u16, key) ...                 `runs` bytes    |
-    | sizes: one u32 a message, the length of its frame            4 * count bytes |
-    | frames: one after another                                    `frames` bytes  |
-    +------------------------------------------------------------------------------+
+     0        4        8        12               20               28       32       36      40
+    +--------+--------+--------+----------------+----------------+--------+--------+--------+
+    | "GBLK" | head's | body's | first id       | unix seconds   | count  | runs   | frames |
+    |        | crc-32 | crc-32 |                |                |        |        |        |
+    +--------+--------+--------+----------------+----------------+--------+--------+--------+
+    | runs: (count: u32, key length: u16, key) ...                          `runs` bytes    |
+    | sizes: one u32 a message, the length of its frame                     4 * count bytes |
+    | frames: one after another                                             `frames` bytes  |
+    +---------------------------------------------------------------------------------------+
 
-The checksum covers everything after itself and starts from the segment's salt:
-bytes that a client published can never pass for a block, even where a reader
-has to search for the next one behind a damaged region.
+The head's checksum covers the rest of the head, the body's all from the first
+id to the end. Both start from the segment's salt: bytes that a client published
+can never pass for a block, even where a reader has to search for the next one
+behind a damaged region, and looking at what only seems to be a head costs
+little, however many of them were published to make that search slow.
 """
 
 from __future__ import annotations
@@ -41,9 +44,10 @@ MAGIC: Final = b"GBLK"
 BLOCK_BYTES: Final = 64 * 1024
 """A block is closed once its frames reach this size; it may exceed it by one run."""
 
-_HEAD = struct.Struct("<4sIQQIII")
+_HEAD = struct.Struct("<4sIIQQIII")
 HEAD_BYTES: Final = _HEAD.size
-_CHECKED_FROM = 8
+_FIELDS = struct.Struct("<QQIII")  # the head behind the checksums
+_HEAD_CHECKED_FROM, _CHECKED_FROM = 8, 12
 _RUN = struct.Struct("<IH")
 _SIZE_BYTES = 4
 _LENGTH_16 = 126  # RFC 6455, section 5.2: the length follows in two bytes
@@ -74,7 +78,7 @@ class Block:
     that have it; `sizes` is each frame's length; `frames` holds them all.
     """
 
-    __slots__ = ("first_id", "frames", "runs", "sizes", "time")
+    __slots__ = ("_ends", "first_id", "frames", "runs", "sizes", "time")
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class Block:
         self.runs = runs
         self.sizes = sizes
         self.frames = frames
+        self._ends: array[int] | None = None
 
     def __len__(self) -> int:
         """Return the number of messages."""
@@ -108,10 +113,11 @@ class Block:
         """Return the block as two buffers for one vectored write: all before the frames, and the frames."""
         runs = b"".join([_RUN.pack(count, len(key)) + key for key, count in self.runs])
         frames = self.frames
-        head = _HEAD.pack(MAGIC, 0, self.first_id, self.time, len(self.sizes), len(runs), len(frames))
-        checked = head[_CHECKED_FROM:] + runs + _little_endian(self.sizes).tobytes()
-        checksum = crc32(frames, crc32(checked, salt))
-        return MAGIC + checksum.to_bytes(4, "little") + checked, frames
+        fields = _FIELDS.pack(self.first_id, self.time, len(self.sizes), len(runs), len(frames))
+        body = fields + runs + _little_endian(self.sizes).tobytes()
+        body_check = crc32(frames, crc32(body, salt)).to_bytes(4, "little")
+        head_check = crc32(body_check + fields, salt).to_bytes(4, "little")
+        return MAGIC + head_check + body_check + body, frames
 
     def whole(self) -> Chunk:
         """Return all the messages."""
@@ -121,9 +127,14 @@ class Block:
         """Return the messages with the ordinals [start, stop) of this block."""
         if start == 0 and stop == len(self.sizes):
             return self.whole()
-        begin = sum(self.sizes[:start])
-        end = begin + sum(self.sizes[start:stop])
-        return Chunk(self.first_id + start, stop - start, self.frames[begin:end])
+        ends = self._frame_ends()
+        return Chunk(self.first_id + start, stop - start, self.frames[ends[start] : ends[stop]])
+
+    def _frame_ends(self) -> array[int]:
+        """Return where each frame begins, and where the last one ends; made once, for blocks that are cut."""
+        if self._ends is None:
+            self._ends = array("I", accumulate(self.sizes, initial=0))
+        return self._ends
 
     def spans(self, selector: Selector, first_id: int, last_id: int) -> list[tuple[int, int]]:
         """Return the ordinals [start, stop) of what a selector selects with ids in [first_id, last_id]."""
@@ -142,13 +153,10 @@ class Block:
 
     def select(self, selector: Selector, first_id: int, last_id: int) -> tuple[int, bytes]:
         """Return how many messages a selector selects with ids in [first_id, last_id], and their frames."""
-        spans = self.spans(selector, first_id, last_id)
-        if len(spans) == 1:
-            _, count, frames = self.cut(*spans[0])
-            return count, frames
-        ends = [0, *accumulate(self.sizes)]
-        parts = [self.frames[ends[start] : ends[stop]] for start, stop in spans]
-        return sum(stop - start for start, stop in spans), b"".join(parts)
+        chunks = [self.cut(*span) for span in self.spans(selector, first_id, last_id)]
+        if len(chunks) == 1:
+            return chunks[0].number, chunks[0].frames
+        return sum(chunk.number for chunk in chunks), b"".join([chunk.frames for chunk in chunks])
 
 
 def first_frames(frames: bytes, number: int) -> bytes:
@@ -190,12 +198,12 @@ def _block(first_id: int, time: int, keys: list[tuple[bytes, int]], frames: list
 def size_at(buffer: memoryview | bytes, offset: int) -> int | None:
     """Return the length in bytes of the block that seems to begin at `offset`.
 
-    None where no block begins there or its fixed head is not whole. Nothing but
-    the head is looked at: `decode` finds out whether the block is sound.
+    None where no block begins there or its fixed head is not whole. No checksum
+    is looked at: `decode` finds out whether the block is sound.
     """
     if len(buffer) - offset < HEAD_BYTES:
         return None
-    magic, _, _, _, count, runs, frames = _HEAD.unpack_from(buffer, offset)
+    magic, _, _, _, _, count, runs, frames = _HEAD.unpack_from(buffer, offset)
     if magic != MAGIC or not count:
         return None
     return HEAD_BYTES + int(runs) + _SIZE_BYTES * int(count) + int(frames)
@@ -205,19 +213,21 @@ def decode(buffer: memoryview, offset: int, salt: int) -> tuple[Block, int]:
     """Decode the block at `offset`; return it and the offset behind it.
 
     Raises:
-        StoreCorrupt: no block begins there, it is not whole, or its checksum or contents are wrong.
+        StoreCorrupt: no block begins there, it is not whole, or its checksums or contents are wrong.
     """
     size = size_at(buffer, offset)
     if size is None or len(buffer) - offset < size:
-        raise StoreCorrupt(f"no whole block at offset {offset}")
-    _, checksum, first_id, time, count, runs_size, frames_size = _HEAD.unpack_from(buffer, offset)
-    end = offset + size
-    if crc32(buffer[offset + _CHECKED_FROM : end], salt) != checksum:
-        raise StoreCorrupt(f"the block at offset {offset} fails its checksum")
-    sizes_at = offset + HEAD_BYTES + runs_size
+        raise StoreCorrupt("no whole block")
+    _, head_check, check, first_id, time, count, runs_size, frames_size = _HEAD.unpack_from(buffer, offset)
+    body_at, end = offset + HEAD_BYTES, offset + size
+    if crc32(buffer[offset + _HEAD_CHECKED_FROM : body_at], salt) != head_check:
+        raise StoreCorrupt("a block's head fails its checksum")
+    if crc32(buffer[offset + _CHECKED_FROM : end], salt) != check:
+        raise StoreCorrupt("a block fails its checksum")
+    sizes_at = body_at + runs_size
     frames_at = end - frames_size
     sizes = array("I", bytes(buffer[sizes_at:frames_at]))
-    runs = _decode_runs(buffer[offset + HEAD_BYTES : sizes_at], count)
+    runs = _decode_runs(buffer[body_at:sizes_at], count)
     return Block(first_id, time, runs, _little_endian(sizes), bytes(buffer[frames_at:end])), end
 
 

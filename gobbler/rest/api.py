@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import secrets
 from typing import Final, cast
+from urllib.parse import parse_qsl
 
 import gevent
 from flask import Blueprint, Response, jsonify, request
 from gevent.event import AsyncResult
 
-from gobbler.errors import BadRequest, GobblerError, MessageTooLarge
+from gobbler.errors import BadRequest, GobblerError, InvalidMessage, MessageTooLarge
 from gobbler.metrics import Metrics
 from gobbler.protocol import filters
+from gobbler.protocol.command import MAX_HEADER_BYTES
 from gobbler.protocol.message import check_field, encode_headers
 from gobbler.protocol.run import Run
 from gobbler.protocol.topic import canonical
@@ -55,8 +57,8 @@ def blueprint(intake: Intake, router: Router, metrics: Metrics, max_message_size
     def root() -> Response:
         return Response("Gobbler\n", mimetype="text/plain")
 
-    @api.post("/message/<path:topic>")
-    def publish(topic: str) -> Response:
+    @api.post("/message/<topic:_rest>")
+    def publish(_rest: str) -> Response:
         run = _read_run(max_message_size)
         metrics.messages_received_rest.inc()
         metrics.received_bytes_total.inc(len(run.tails[0]))
@@ -64,16 +66,15 @@ def blueprint(intake: Intake, router: Router, metrics: Metrics, max_message_size
         intake.submit(run, receipt)
         return _published(run, receipt.wait())
 
-    @api.get("/subscribers/<path:topic>")
-    def subscribers(topic: str) -> Response:
-        path = _topic("/subscribers")
-        return jsonify([dict(params) for params in router.subscribers(path)])
+    @api.get("/subscribers/<topic:_rest>")
+    def subscribers(_rest: str) -> Response:
+        return jsonify([dict(params) for params in router.subscribers(_topic("/subscribers"))])
 
     return api
 
 
 def _topic(below: str) -> bytes:
-    """Return the topic of the request's path, from the bytes that the client sent (PEP 3333)."""
+    """Return the topic that the request's path ends with, in the bytes that the client sent (PEP 3333)."""
     raw: bytes = request.environ["PATH_INFO"].encode("latin-1")
     return canonical(raw[len(PREFIX + below) :])
 
@@ -84,26 +85,37 @@ def _read_run(max_message_size: int) -> Run:
     Raises:
         BadRequest: what is wrong with it.
     """
-    names = request.args.get("messageId", "").encode("utf-8", "surrogateescape")
-    user = request.args.get("userId", "").encode("utf-8", "surrogateescape")
-    message_id = check_field("messageId", names)
+    query = _query()
+    first = dict(reversed(query))
+    message_id = check_field("messageId", first.get("messageId", "").encode())
     return Run(
         _topic("/message"),
-        check_field("userId", user),
+        check_field("userId", first.get("userId", "").encode()),
         secrets.token_hex(8).encode(),
         [b"%b\n%b" % (_headers(), _body(max_message_size))],
         [message_id] if message_id else None,
-        filters.encode(filters.from_query(request.args.items(multi=True))),
+        filters.encode(filters.from_query(query)),
     )
+
+
+def _query() -> list[tuple[str, str]]:
+    """Return the names and values of the URL's query, in their order."""
+    try:
+        return parse_qsl(request.query_string.decode("latin-1"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest("the query is not valid UTF-8") from None
 
 
 def _headers() -> bytes:
     """Return the `X-Gobbler-<Name>` headers as the JSON object of the message."""
-    return encode_headers(
+    headers = encode_headers(
         (name[len(_HEADER) :].replace("_", "-").title(), _text(value))
         for name, value in request.environ.items()
         if name.startswith(_HEADER)
     )
+    if len(headers) > MAX_HEADER_BYTES:
+        raise InvalidMessage(f"headers are longer than {MAX_HEADER_BYTES} bytes")
+    return headers
 
 
 def _text(value: str) -> str:
@@ -117,8 +129,12 @@ def _text(value: str) -> str:
 def _body(limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise MessageTooLarge(f"message is larger than {limit} bytes")
-    with gevent.Timeout(BODY_SECONDS, BadRequest(f"the body did not arrive within {BODY_SECONDS:g} seconds")):
-        body: bytes = request.environ["wsgi.input"].read(limit + 1)
+    late = BadRequest(f"the body did not arrive within {BODY_SECONDS:g} seconds")
+    try:
+        with gevent.Timeout(BODY_SECONDS, late):
+            body: bytes = request.environ["wsgi.input"].read(limit + 1)
+    except OSError:  # pywsgi's word for a connection that ended and for chunks that are none
+        raise BadRequest("the body is not whole") from None
     if len(body) > limit:
         raise MessageTooLarge(f"message is larger than {limit} bytes")
     return body

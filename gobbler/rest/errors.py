@@ -8,13 +8,14 @@ from flask import Response, jsonify, request
 
 from gobbler.errors import BadRequest, GobblerError, MessageTooLarge
 
+_TOO_LARGE: Final = 413
 _UNAVAILABLE: Final = 503
 
 
 def status_of(error: GobblerError) -> int:
     """Return the HTTP status of an error (RFC 9110, section 15)."""
     if isinstance(error, MessageTooLarge):
-        return 413
+        return _TOO_LARGE
     if isinstance(error, BadRequest):
         return 400
     return _UNAVAILABLE if error.retry else 500
@@ -22,11 +23,10 @@ def status_of(error: GobblerError) -> int:
 
 def answer(text: str, status: int) -> Response:
     """Return a reason as JSON where the client asks for that, else as a line of text."""
-    if wants_json():
-        response = jsonify(error=text)
-    else:
-        response = Response(text + "\n", mimetype="text/plain")
+    response = jsonify(error=text) if wants_json() else Response(text + "\n", mimetype="text/plain")
     response.status_code = status
+    if status == _TOO_LARGE:
+        response.headers["Connection"] = "close"  # rather than read all of it
     if status == _UNAVAILABLE:
         response.headers["Retry-After"] = "1"
     return response

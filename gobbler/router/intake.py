@@ -59,7 +59,7 @@ class Intake:
         self._greenlet = gevent.spawn(self._work)
 
     def stop(self, timeout: float) -> None:
-        """Take no more runs, and wait until what was taken is answered."""
+        """Take no more runs, and wait until what was taken is answered; after `timeout`, refuse it."""
         if self._greenlet is None:
             return
         self._stopping = True
@@ -67,6 +67,9 @@ class Intake:
         self._idle.wait(timeout)
         self._greenlet.kill()
         self._greenlet = None
+        pending, self._pending = self._pending, {}
+        for waiting in pending.values():  # what there was no time for
+            _answer(waiting, Stopping("the server is stopping"))
 
     def submit(self, run: Run, reply: Reply) -> None:
         """Have a run stored; never waits. Replies come in another turn of the event loop.
@@ -125,12 +128,14 @@ class Intake:
         metrics.commit_seconds.observe(commit)
 
 
-def _answer(waiting: Waiting, result: Committed | StoreError) -> None:
-    if isinstance(result, StoreError):
-        for run, reply in waiting:
-            reply.failed(run, result)
-        return
-    first_id = result.first_id
+def _answer(waiting: Waiting, result: Committed | GobblerError) -> None:
+    first_id = result.first_id if isinstance(result, Committed) else 0
     for run, reply in waiting:
-        reply.stored(run, first_id, result.time)
+        try:
+            if isinstance(result, Committed):
+                reply.stored(run, first_id, result.time)
+            else:
+                reply.failed(run, result)
+        except Exception:  # as at the top of a greenlet: one client's trouble must not become another's
+            log.exception("answering a publisher failed")
         first_id += len(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final, Protocol
@@ -11,6 +12,8 @@ from gobbler.protocol import filters
 from gobbler.protocol.block import Block, Chunk
 from gobbler.protocol.selector import split_key
 from gobbler.protocol.topic import ancestors, partition_of
+
+log = logging.getLogger(__name__)
 
 _TABLE_LIMIT: Final = 10_000
 
@@ -79,8 +82,11 @@ class Router:
         return f"<Router, {len(self._routes)} paths>"
 
     def subscribe(self, route: Route) -> None:
-        """Give a route's consumer all messages that are committed from now on."""
-        self._routes.setdefault(route.path, {})[route] = None
+        """Give a route's consumer all messages that are committed from now on; again: do nothing."""
+        routes = self._routes.setdefault(route.path, {})
+        if route in routes:
+            return
+        routes[route] = None
         partition = partition_of(route.path)
         self._partitions[partition] = self._partitions.get(partition, 0) + 1
         self._tables.pop(partition, None)
@@ -111,7 +117,10 @@ class Router:
         for block in blocks:
             for targets, chunk in _chunks(block, table):
                 for consumer in targets:
-                    consumer.deliver(chunk)
+                    try:
+                        consumer.deliver(chunk)
+                    except Exception:  # one consumer's trouble must not become the others' or the store's
+                        log.exception("delivering to %r failed", consumer)
                 messages += chunk.number * len(targets)
                 size += len(chunk.frames) * len(targets)
         if messages:

@@ -83,7 +83,8 @@ class MessageStore(ABC):
 
         When a group is returned as committed it is as durable as the store
         promises, its ids are set, and the listener has been called with it.
-        A group that failed left nothing behind and used no ids.
+        A group that failed left nothing behind and used no ids. One greenlet
+        appends at a time (`router.intake`); many may read meanwhile.
         """
 
     @abstractmethod
@@ -106,7 +107,8 @@ class MessageStore(ABC):
     def newest(self, partition: str, selector: Selector, number: int, last_id: int) -> int:
         """Return the id of the `number`-th newest selected message up to `last_id`.
 
-        Where there are fewer, the id of the oldest; where there are none, `last_id + 1`.
+        Where there are fewer, an id from which on there are just these; where there are none,
+        `last_id + 1`.
 
         Raises:
             StoreUnavailable: the store cannot read it now.
@@ -119,7 +121,8 @@ class MessageStore(ABC):
         """Yield what is selected with ids in [first_id, last_id], oldest first.
 
         A page has about `page_bytes` of frames. The last page's `next_id` is
-        `last_id + 1`. Nothing is read before it is asked for.
+        `last_id + 1`. Nothing is read before it is asked for. What has gone
+        since the call, or turns out to be damaged, is a gap.
 
         Raises:
             StoreUnavailable: the store cannot read it now.

@@ -13,7 +13,8 @@ from gobbler.protocol.block import Block, pack
 from gobbler.protocol.selector import Selector
 from gobbler.store import reading
 from gobbler.store.base import Bounds, Committed, Group, Listener, MessageStore, Page
-from gobbler.store.index import Index, LiveIndex
+from gobbler.store.index import Index
+from gobbler.store.live_index import LiveIndex
 from gobbler.store.reading import Segment
 
 SCHEMA: Final = "message-ids"
@@ -21,31 +22,40 @@ RESERVED: Final = 10_000
 """Ids are reserved so many at a time: after a crash a partition goes on behind the reserved ones."""
 
 _SEGMENTS: Final = 64  # in which the limit is forgotten, piece by piece
-_BLOCK_BYTES: Final = 200  # what a block takes beside its frames
+# What a block takes beside its frames, its messages' sizes and its runs; measured with tracemalloc.
+_BLOCK_BYTES: Final = 500
+_MESSAGE_BYTES: Final = 8
+_RUN_BYTES: Final = 120
 
 
 class MemorySegment(Segment):
-    """A few blocks and their index. `size` is about what it takes, in bytes."""
+    """A few blocks and their index."""
 
     def __init__(self, base: int) -> None:
         """Begin with the id `base`."""
         self.base = base
-        self.size = 0
         self._index = LiveIndex(base, 0)
         self._blocks: list[Block] = []
+        self._bytes = 0
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes of memory this takes."""
+        return self._bytes + self._index.memory
 
     def add(self, block: Block) -> None:
         """Append a block."""
         size = len(block.frames)
         self._index.add(block, self._index.end, size)
         self._blocks.append(block)
-        self.size += size + _BLOCK_BYTES + sum(len(key) for key, _ in block.runs)
+        self._bytes += size + _BLOCK_BYTES + _MESSAGE_BYTES * len(block)
+        self._bytes += sum(len(key) + _RUN_BYTES for key, _ in block.runs)
 
     def index(self) -> Index:
         """Return the index."""
         return self._index
 
-    def load(self, low: int, high: int) -> Iterator[Block | None]:
+    def load(self, index: Index, low: int, high: int) -> Iterator[Block | None]:
         """Yield the blocks low..high."""
         yield from self._blocks[low : high + 1]
 
@@ -105,7 +115,7 @@ class MemoryStore(MessageStore):
             self._kvstore.write_batch(SCHEMA, used, ())
 
     def check(self) -> None:
-        """Say that the store is open."""
+        """Say that the store is open. Raises: StoreUnavailable."""
         if not self._open:
             raise StoreUnavailable("the message store is not open")
 
@@ -119,6 +129,7 @@ class MemoryStore(MessageStore):
             self.check()
             partition = self._partition(group.partition)
             self._reserve(group.partition, partition, sum(map(len, group.runs)))
+            self.check()  # reserving may have waited
         except KVError as error:
             return StoreUnavailable(f"cannot reserve ids: {error}")
         except StoreError as error:
@@ -134,10 +145,12 @@ class MemoryStore(MessageStore):
     def _partition(self, name: str) -> _Partition:
         partition = self._partitions.get(name)
         if partition is None:
-            last = int(self._kvstore.get(SCHEMA, name) or b"0")
-            # The store may have waited: another greenlet may have been here meanwhile.
-            partition = self._partitions.setdefault(name, _Partition(last + 1))
+            partition = self._partitions[name] = self._unused(name)
         return partition
+
+    def _unused(self, name: str) -> _Partition:
+        """Return a partition that nothing was appended to since the start."""
+        return _Partition(int(self._kvstore.get(SCHEMA, name) or b"0") + 1)
 
     def _reserve(self, name: str, partition: _Partition, number: int) -> None:
         last = partition.next_id + number - 1
@@ -150,6 +163,7 @@ class MemoryStore(MessageStore):
             segment = MemorySegment(block.first_id)
             partition.segments.append(segment)
             self._oldest.append((partition, segment))
+            self._size += segment.size
         segment = partition.segments[-1]
         self._size -= segment.size
         segment.add(block)
@@ -184,13 +198,25 @@ class MemoryStore(MessageStore):
         return reading.scan(self._existing(partition).segments, selector, first_id, last_id, page_bytes)
 
     def partitions(self) -> list[str]:
-        """Return the names of the partitions that were used since the start."""
-        return sorted(self._partitions)
+        """Return the names of the partitions that have ids: all that hold or held messages.
 
-    def _existing(self, name: str) -> _Partition:
-        """Return a partition. Raises: StoreUnavailable."""
+        Raises:
+            StoreUnavailable: they cannot be read now.
+        """
         self.check()
         try:
-            return self._partition(name)
+            return [name for name, _ in self._kvstore.items(SCHEMA)]
         except KVError as error:
-            raise StoreUnavailable(f"cannot read the ids: {error}") from error
+            raise StoreUnavailable(f"cannot read the names: {error}") from error
+
+    def _existing(self, name: str) -> _Partition:
+        """Return a partition to read from; asking for one does not make it. Raises: StoreUnavailable."""
+        self.check()
+        known = self._partitions.get(name)
+        if known is None:
+            try:
+                unused = self._unused(name)
+            except KVError as error:
+                raise StoreUnavailable(f"cannot read the ids: {error}") from error
+            known = self._partitions.get(name, unused)  # asking may have waited; messages may have come
+        return known

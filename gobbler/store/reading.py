@@ -29,8 +29,8 @@ class Segment(ABC):
         """
 
     @abstractmethod
-    def load(self, low: int, high: int) -> Iterator[Block | None]:
-        """Yield the blocks with the numbers low..high; None in place of one that cannot be read."""
+    def load(self, index: Index, low: int, high: int) -> Iterator[Block | None]:
+        """Yield the blocks with the numbers low..high in this index; None for one that cannot be read."""
 
 
 def count(segments: Sequence[Segment], selector: Selector, first_id: int, last_id: int) -> int:
@@ -51,16 +51,16 @@ def _count(segment: Segment, selector: Selector, first_id: int, last_id: int) ->
     return sum(
         number
         if first_id <= index.first_id(block) and index.last_id(block) <= last_id
-        else len(_selected_ids(segment, block, selector, first_id, last_id))
+        else len(_selected_ids(segment, index, block, selector, first_id, last_id))
         for block, number in index.between(selector, low, high)
     )
 
 
 def _selected_ids(
-    segment: Segment, number: int, selector: Selector, first_id: int, last_id: int
+    segment: Segment, index: Index, number: int, selector: Selector, first_id: int, last_id: int
 ) -> list[int]:
     """Return the ids of what is selected in one block; none where it cannot be read."""
-    block = next(segment.load(number, number))
+    block = next(segment.load(index, number, number))
     if block is None:
         return []
     return [
@@ -76,12 +76,15 @@ def newest(segments: Sequence[Segment], selector: Selector, number: int, last_id
     for segment in reversed(_overlapping(segments, 0, last_id)):
         index = segment.index()
         last = min(last_id, index.next_id - 1)
+        if last < index.base:
+            continue
         if index.whole and index.selects_all(selector):
             found = max(index.base, last - number + 1)
-            number -= last - found + 1
+            left = number - (last - found + 1)
         else:
-            found, number = _newest(segment, index, selector, number, last)
-        oldest = min(oldest, found)
+            found, left = _newest(segment, index, selector, number, last)
+        if left < number:
+            oldest, number = found, left
         if number <= 0:
             break
     return oldest
@@ -95,7 +98,7 @@ def _newest(segment: Segment, index: Index, selector: Selector, number: int, las
             number -= selected
             oldest = index.first_id(block)
             continue
-        ids = _selected_ids(segment, block, selector, 0, last_id)[-number:]
+        ids = _selected_ids(segment, index, block, selector, 0, last_id)[-number:]
         number -= len(ids)
         oldest = min([oldest, *ids[:1]])
         if number <= 0:
@@ -123,12 +126,13 @@ def _scan(
     segment: Segment, selector: Selector, first_id: int, last_id: int, page_bytes: int
 ) -> Iterator[Page]:
     """Yield the pages of one segment; the last one ends where the segment or the range does."""
-    end_id = min(last_id + 1, segment.index().next_id)
+    index = segment.index()
+    end_id = min(last_id + 1, index.next_id)
     if first_id >= end_id:
         return
     parts: list[bytes] = []
     number = size = 0
-    for item in _items(segment, selector, first_id, end_id - 1, page_bytes):
+    for item in _items(segment, index, selector, first_id, end_id - 1, page_bytes):
         if isinstance(item, Hole):
             first, last = max(item.first, first_id), min(item.last, last_id)
             yield Page(first, number, b"".join(parts))  # a gap has a page of its own
@@ -146,14 +150,13 @@ def _scan(
 
 
 def _items(
-    segment: Segment, selector: Selector, first_id: int, last_id: int, page_bytes: int
+    segment: Segment, index: Index, selector: Selector, first_id: int, last_id: int, page_bytes: int
 ) -> Iterator[Block | Hole]:
     """Yield the blocks that hold something selected, and the holes, in the order of ids."""
-    index = segment.index()
     holes = index.holes(first_id, last_id)
     entries = index.between(selector, index.find(first_id), min(index.find(last_id), len(index) - 1))
     for low, high in _batches(index, entries, page_bytes):
-        for number, block in enumerate(segment.load(low, high), low):
+        for number, block in enumerate(segment.load(index, low, high), low):
             while holes and holes[0].first < index.first_id(number):
                 yield holes.pop(0)
             yield block or Hole(index.first_id(number), index.last_id(number))

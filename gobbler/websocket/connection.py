@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 from enum import IntEnum
+from itertools import groupby
 from typing import Any, Final, Protocol
 
 import gevent
@@ -54,8 +55,8 @@ class Handler(Protocol):
     def received(self, messages: list[FrameEvent]) -> None:
         """Take the data messages of a burst: (TEXT or BINARY, payload)."""
 
-    def finishing(self, code: int) -> None:
-        """The peer wants to close: call `Connection.close(code)`, now or after a last answer."""
+    def finishing(self, code: int, reason: str = "") -> None:
+        """The peer wants to close, or has to be: `Connection.close`, now or after the last answers."""
 
     def lost(self) -> None:
         """The connection is gone; nothing can be sent any more."""
@@ -101,6 +102,7 @@ class Connection:
         "_dirty",
         "_flusher",
         "_handler",
+        "_linger",
         "_out",
         "_parser",
         "_peer_closed",
@@ -124,6 +126,7 @@ class Connection:
         self._room: Event | None = None
         self._reader: Any = None
         self._writer: Any = None
+        self._linger: Any = None
         self._dirty = False
         self._stopped = False
         self._busy = False
@@ -170,24 +173,29 @@ class Connection:
             return
         try:
             events = self._parser.feed(data)
-            messages = [event for event in events if event[0] <= BINARY]
-            if messages and self.state is State.OPEN:
-                self._handler.received(messages)
-            if len(messages) < len(events):
-                self._control([event for event in events if event[0] > BINARY])
+            if [True for event in events if event[0] > BINARY]:
+                for control, together in groupby(events, key=_is_control):
+                    (self._control if control else self._messages)(list(together))
+            elif events:
+                self._messages(events)
             error = self._parser.error
             if error is not None:
-                self.close(error.close_code, error.reason)
+                self._handler.finishing(error.close_code, error.reason)
         except Exception:  # the top of what the event loop calls: one connection must not end the others
             log.exception("connection %d failed", self._sock.fileno())
             self.close(CloseCode.INTERNAL_ERROR, "internal error")
 
+    def _messages(self, events: list[FrameEvent]) -> None:
+        if self.state is State.OPEN:
+            self._handler.received(events)
+
     def _control(self, events: list[FrameEvent]) -> None:
-        for opcode, payload in events:
-            if opcode == PING:
-                self.push(encode(payload, PONG))
-            elif opcode == CLOSE:
-                self._closed_by_peer(payload)
+        # Together: thousands of tiny ones would take much more memory than the queue counts.
+        pongs = b"".join([encode(payload, PONG) for opcode, payload in events if opcode == PING])
+        if pongs:
+            self.push(pongs)
+        if events[-1][0] == CLOSE:
+            self._closed_by_peer(events[-1][1])
 
     def _closed_by_peer(self, payload: bytes) -> None:
         """Answer a close frame with its own code, or end a handshake that began here (section 5.5.1)."""
@@ -199,7 +207,7 @@ class Connection:
         try:
             code, _ = parse_close(payload)
         except FrameError as error:
-            self.close(error.close_code, error.reason)
+            self._handler.finishing(error.close_code, error.reason)
             return
         self._handler.finishing(code)
 
@@ -310,7 +318,8 @@ class Connection:
             self._resume()
         if self._room is not None:
             self._room.set()
-        gevent.spawn_later(LINGER_SECONDS, self.drop)
+        self._linger = gevent.get_hub().loop.timer(LINGER_SECONDS)
+        self._linger.start(self.drop)
 
     def _close_sent(self) -> None:
         if self._peer_closed:
@@ -328,11 +337,11 @@ class Connection:
         if self.state is State.GONE:
             return
         self.state = State.GONE
-        for watcher in (self._reader, self._writer):
+        for watcher in (self._reader, self._writer, self._linger):
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        self._reader = self._writer = None
+        self._reader = self._writer = self._linger = None
         self._sock.close()
         self._out.clear()
         self.queued = 0
@@ -342,6 +351,8 @@ class Connection:
 
     def tick(self, patience: int) -> None:
         """Count a tick of silence: ping after two, and give up after `patience` ticks."""
+        if self._busy and not self._out:  # it has read everything: the silence is ours
+            return
         self.silent += 1
         if self.silent > patience:
             log.info("connection %d does not answer", self._sock.fileno())
@@ -351,3 +362,7 @@ class Connection:
 
 
 _PING_FRAME: Final = encode(b"", PING)
+
+
+def _is_control(event: FrameEvent) -> bool:
+    return event[0] > BINARY

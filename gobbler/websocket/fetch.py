@@ -39,7 +39,7 @@ def first_wanted(store: MessageStore, partition: str, selector: Selector, start:
 class Fetch:
     """Sends at most `count` stored messages from `start` on, then stops."""
 
-    __slots__ = ("_count", "_done", "_ended", "_session", "_start", "path")
+    __slots__ = ("_count", "_done", "_session", "_start", "ended", "path")
 
     def __init__(
         self, session: Peer, path: bytes, start: int, count: int, done: Callable[[Fetch], None]
@@ -50,7 +50,7 @@ class Fetch:
         self._done = done
         self._start = start
         self._count = count
-        self._ended = False
+        self.ended = False
 
     def start(self) -> None:
         """Run in a greenlet."""
@@ -60,7 +60,7 @@ class Fetch:
 
     def end(self) -> None:
         """Send nothing more."""
-        self._ended = True
+        self.ended = True
 
     def _run(self) -> None:
         session = self._session
@@ -68,7 +68,7 @@ class Fetch:
             self._send_all()
         except Exception as error:  # the top of this greenlet
             log.warning("fetching %s failed: %s", self.path.decode(), error, exc_info=True)
-            session.tell(
+            self._tell(
                 notification.error_server_internal(f"{self.path.decode()}: {session.gone_wrong(error)}")
             )
         finally:
@@ -81,19 +81,21 @@ class Fetch:
         selector = Selector((self.path,), session.params)
         first, last = first_wanted(store, partition, selector, self._start)
         count = min(self._count, store.count(partition, selector, first, last))
-        if self._ended:
-            return
-        session.tell(notification.fetch_start(self.path, count))
+        self._tell(notification.fetch_start(self.path, count))
         size = min(PAGE_BYTES, max(_SMALL_PAGE, count * _MESSAGE_BYTES))
         self._send_pages(store.scan(partition, selector, first, last, size), count)
-        if not self._ended:
-            session.tell(notification.fetch_done(self.path))
+        self._tell(notification.fetch_done(self.path))
+
+    def _tell(self, payload: bytes) -> None:
+        """Send a notification, unless the client has been told that nothing follows."""
+        if not self.ended:
+            self._session.tell(payload)
 
     def _send_pages(self, pages: Iterator[Page], left: int) -> None:
         session = self._session
-        while left > 0 and session.connection.wait_for_room() and not self._ended:
+        while left > 0 and session.connection.wait_for_room() and not self.ended:
             page = next(pages, None)
-            if page is None or self._ended:
+            if page is None or self.ended:
                 return
             if page.gap:
                 session.tell(notification.error_gap(self.path, *page.gap))

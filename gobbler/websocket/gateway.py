@@ -45,6 +45,7 @@ class Gateway:
     def start(self) -> None:
         """Begin to ping."""
         self._flusher = Flusher(gevent.get_hub().loop)
+        self.stopping = False
         self._ticker = gevent.spawn(self._tick)
 
     def stop(self, timeout: float) -> None:

@@ -231,20 +231,21 @@ class Receiver:
 
     def _round(self) -> bool:
         """Read what there is up to now; False when that was nothing and the receiver is live."""
-        while self._requests:
-            self._admit(*self._requests[0])
+        begun: set[bytes] = set()
+        while self._requests and self._requests[0][0] not in begun:  # each gets a fetch of its own
+            path, start = self._requests[0]
+            self._admit(path, start)
+            begun.add(path)
             self._session.proceed()
         if self._live:  # all requests were canceled
             return False
         last = self._last_id()
-        if self._requests:
-            return True
         announced = self._announce(last)
-        if not announced and self._position > last:
+        if announced or self._position <= last:
+            self._read(last, announced)
+        elif not self._requests:
             self._go_live()
-            return False
-        self._read(last, announced)
-        return True
+        return not self._live
 
     def _last_id(self) -> int:
         """Return the id of the newest message that is stored."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from gobbler.errors import GobblerError, InvalidCommand, MessageTooLarge, StoreUnavailable
+from gobbler.errors import GobblerError, InvalidCommand, MessageTooLarge, StoreError, StoreUnavailable
 from gobbler.protocol import notification
 from gobbler.protocol.command import Receive, Send, SendRefused, parse
 from gobbler.protocol.run import Run
@@ -20,7 +20,10 @@ from gobbler.websocket.peer import Services
 from gobbler.websocket.receiver import Receiver
 
 MAX_FETCHES: Final = 32
-"""How many fetches of one client run at once; with more, it is not read from until one is done."""
+"""How many fetches of one client run at once; with more, it is not read from until one is done.
+
+Subscriptions that wait to begin count as fetches.
+"""
 
 MAX_SUBSCRIPTIONS: Final = 10_000
 """How many paths one client may subscribe to."""
@@ -44,11 +47,16 @@ class _Answer:
 
     def failed(self, run: Run, error: GobblerError) -> None:
         """Tell for each message of a run that it was not stored."""
+        self.refuse(run, error)
+        self.session.answered()
+
+    def refuse(self, run: Run, error: GobblerError) -> None:
+        """Answer each message of a run with an error."""
         now = int(self.session.services.clock())
         names = run.message_ids or [b""] * len(run)
-        text = str(error) if error.code == "stopping" else "the message could not be stored"
+        # What is wrong with the store is not the client's business.
+        text = "the message could not be stored" if isinstance(error, StoreError) else str(error)
         self.frames = b"".join(encode(notification.send_error(name, run.path, text, now)) for name in names)
-        self.session.answered()
 
 
 class Session:
@@ -61,13 +69,14 @@ class Session:
     __slots__ = (
         "_answers",
         "_batch",
-        "_code",
         "_fetches",
+        "_goodbye",
         "_held",
         "_receivers",
         "application_id",
         "connection",
         "params",
+        "requests",
         "services",
         "subscriptions",
         "user_id",
@@ -81,12 +90,13 @@ class Session:
         self.application_id = application_id.encode()
         self.params: Mapping[str, str] = {"user_id": user_id, "application_id": application_id}
         self.subscriptions = 0
+        self.requests = 0
         self._receivers: dict[str, Receiver] = {}
         self._fetches: set[Fetch] | None = None
         self._answers: deque[_Answer] | None = None
         self._held: list[Event] | None = None
         self._batch = _NO_BATCH
-        self._code: int | None = None
+        self._goodbye: tuple[int, str] | None = None
 
     def __repr__(self) -> str:
         """Show who it is."""
@@ -107,7 +117,7 @@ class Session:
 
     def received(self, messages: list[Event]) -> None:
         """Run a burst of commands; none any more once the session is finishing."""
-        if self._code is not None:
+        if self._goodbye is not None:
             return
         if self._held is not None:
             self._held += messages
@@ -117,12 +127,12 @@ class Session:
             self._held = messages[position:]
         self.connection.busy(bool(self._answers) or self._held is not None)
 
-    def finishing(self, code: int) -> None:
+    def finishing(self, code: int, reason: str = "") -> None:
         """Close when what the client sent before has been answered."""
         if self._answers or self._held:
-            self._code = code
+            self._goodbye = code, reason
         else:
-            self.connection.close(code)
+            self.connection.close(code, reason)
 
     def lost(self) -> None:
         """End all subscriptions and fetches."""
@@ -165,13 +175,14 @@ class Session:
             self._send(command)
             return True
         if isinstance(command, Receive):
-            return self._alone(partial(self._receive, command))
+            crowded = len(self._fetches or ()) + self.requests >= MAX_FETCHES
+            return self._alone(partial(self._receive, command), crowded)
         return self._alone(partial(self._cancel, command.path))
 
-    def _alone(self, run: Callable[[], None]) -> bool:
-        """Run what is no send when all sends before it are answered and few enough fetches run."""
+    def _alone(self, run: Callable[[], None], wait: bool = False) -> bool:
+        """Run what is no send when all sends before it are answered and it need not `wait` for more."""
         self._publish_batch()
-        if self._answers or len(self._fetches or ()) >= MAX_FETCHES:
+        if self._answers or wait:
             return False
         run()
         return True
@@ -186,7 +197,7 @@ class Session:
         run = self._batch.run(self.user_id, self.application_id)
         if run is None:
             return
-        limit = self.services.max_message_size
+        limit = self.services.max_message_size + 1  # a tail has a line feed of ours
         if max(map(len, run.tails)) <= limit:
             self._publish(run)
             return
@@ -199,17 +210,19 @@ class Session:
     def _publish(self, run: Run) -> None:
         metrics = self.services.metrics
         metrics.messages_received_websocket.inc(len(run))
-        metrics.received_bytes_total.inc(sum(map(len, run.tails)))
+        metrics.received_bytes_total.inc(sum(map(len, run.tails)) - len(run))
         answer = self._line_up(_Answer(self))
         try:
             self.services.intake.submit(run, answer)
         except GobblerError as error:
-            answer.failed(run, error)
+            answer.refuse(run, error)
+            self._give_answers()
 
     def _too_large(self, run: Run) -> None:
         text = f"message is larger than {self.services.max_message_size} bytes"
         self.services.metrics.count_error(MessageTooLarge.code, len(run))
-        self._line_up(_Answer(self)).failed(run, MessageTooLarge(text))
+        self._line_up(_Answer(self)).refuse(run, MessageTooLarge(text))
+        self._give_answers()
 
     def _refuse(self, error: SendRefused) -> None:
         self.services.metrics.count_error(error.code)
@@ -217,7 +230,7 @@ class Session:
             error.message_id, error.path, str(error), int(self.services.clock())
         )
         self._line_up(_Answer(self, encode(payload)))
-        self.answered()
+        self._give_answers()
 
     def _line_up(self, answer: _Answer) -> _Answer:
         if self._answers is None:
@@ -227,12 +240,16 @@ class Session:
 
     def answered(self) -> None:
         """Send the answers whose turn it is; when all are sent, go on with what has waited."""
+        self._give_answers()
+        if self._answers is None:
+            self._go_on()
+
+    def _give_answers(self) -> None:
         answers = self._answers
         while answers and answers[0].frames is not None:
             self.connection.push(answers.popleft().frames or b"")
         if not answers:
             self._answers = None
-            self._go_on()
 
     def _go_on(self) -> None:
         held, self._held = self._held, None
@@ -242,8 +259,8 @@ class Session:
                 self._held = held[position:]
         busy = bool(self._answers) or self._held is not None
         self.connection.busy(busy)
-        if not busy and self._code is not None:
-            self.connection.close(self._code)
+        if not busy and self._goodbye is not None:
+            self.connection.close(*self._goodbye)
 
     def _bad_request(self, error: GobblerError) -> None:
         self.services.metrics.count_error(error.code)
@@ -253,12 +270,13 @@ class Session:
         if command.count is not None and command.start is not None:
             self._fetch(command.path, command.start, command.count)
             return
-        if self.subscriptions >= MAX_SUBSCRIPTIONS:
+        partition = partition_of(command.path)
+        receiver = self._receivers.get(partition)
+        known = receiver is not None and command.path in receiver
+        if not known and self.subscriptions + self.requests >= MAX_SUBSCRIPTIONS:
             text = f"more than {MAX_SUBSCRIPTIONS} subscriptions"
             self.tell(notification.error_subscribed_to(command.path, text))
             return
-        partition = partition_of(command.path)
-        receiver = self._receivers.get(partition)
         if receiver is None:
             receiver = self._receivers[partition] = Receiver(self, partition)
         receiver.subscribe(command.path, command.start)
@@ -274,11 +292,15 @@ class Session:
         """Forget a fetch that has ended; a command may have waited for that."""
         if self._fetches:
             self._fetches.discard(fetch)
+        self.proceed()
+
+    def proceed(self) -> None:
+        """Run commands that have waited for a fetch or a request to be done."""
         if self._held and not self._answers:
             self._go_on()
 
     def _cancel(self, path: bytes) -> None:
-        fetches = [fetch for fetch in self._fetches or () if fetch.path == path]
+        fetches = [fetch for fetch in self._fetches or () if fetch.path == path and not fetch.ended]
         for fetch in fetches:
             fetch.end()
         partition = partition_of(path)

@@ -33,13 +33,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.service",
         "gobbler.health",
         "gobbler.profiling",
+        "gobbler.storage",
     ),
     "seams": ("gobbler.store.base", "gobbler.kvstore.base"),
     "key-value stores": ("gobbler.kvstore.*",),
     "message stores": ("gobbler.store.*",),
     "router": ("gobbler.router.*",),
     "doors": ("gobbler.websocket.*", "gobbler.rest.*", "gobbler.admin.*"),
-    "server": ("gobbler.app", "gobbler.server", "gobbler.wsgi"),
+    "server": ("gobbler.app", "gobbler.listener", "gobbler.server", "gobbler.wsgi"),
     "commands": ("gobbler.cli.*", "gobbler.__main__"),
 }
 

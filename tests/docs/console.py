@@ -26,7 +26,7 @@ from typing import IO, NamedTuple, Self
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
 # What `make test ARGS=...` hands down, and what would lead curl or a server elsewhere.
-FOREIGN = re.compile(r"(GOBBLER_.*|MAKE.*|MFLAGS|ARGS|PYTHON|VENV|PORT|.*_proxy)", re.IGNORECASE)
+FOREIGN = re.compile(r"(GOBBLER_.*|(GNU)?MAKE.*|MFLAGS|ARGS|PYTHON|VENV|PORT|.*_proxy)", re.IGNORECASE)
 
 _BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COLOURS = re.compile(r"\x1b\[[0-9]*[mK]")
@@ -116,7 +116,10 @@ class Process:
 
     def rest(self) -> list[str]:
         """Return the lines that nobody has asked for, once the program has ended."""
-        return [line for line in iter(self._lines.get_nowait, None) if line is not None]
+        rest = []
+        while (line := self._lines.get(timeout=DEADLINE)) is not None:
+            rest.append(line)
+        return rest
 
     def _read(self) -> None:
         for raw in self._stdout:
@@ -199,7 +202,13 @@ class Console:
     def _shell(self, step: Step) -> None:
         command = ["bash", "-euo", "pipefail", "-c", step.text]
         done = subprocess.run(
-            command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE, check=False
+            command,
+            env=environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
         )
         assert done.returncode == 0, f"{step.text}: {done.stderr}"
         assert matches(step.output, done.stdout), f"{step.text}: {done.stdout}"

@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 @contextmanager
 def echo_server(module: str = "tests.websocket.echo") -> Iterator[int]:
-    """Run the echo server of `module` (see `echo.serve`) and give its port.
+    """Run the echo server of `module` and give its port.
 
     Raises:
         RuntimeError: it ended before it listened.

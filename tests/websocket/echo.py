@@ -1,49 +1,63 @@
-"""A small echo server on the frame code, for the conformance cases.
+"""A small echo server on the server's own connections, for the conformance cases.
 
 `python -m tests.websocket.echo [PORT]` serves on loopback until it is ended, and prints its port.
-To test other code with the same cases, hand `serve` another handler of upgraded sockets.
 """
 
+import _socket
 import base64
 import hashlib
 import re
 import sys
-from collections.abc import Callable
 
+import gevent
 from gevent.server import StreamServer
-from gevent.socket import SHUT_WR, socket
+from gevent.socket import socket
 
-from gobbler.errors import FrameError
-from gobbler.websocket.frames import CLOSE, PING, PONG, Parser, close_payload, encode, parse_close
+from gobbler.websocket.connection import Connection, Flusher
+from gobbler.websocket.frames import Event, encode
 
 MAX_SIZE = 32 << 20  # the largest message of the cases has 16 MiB
 BURST = 64 << 10
-LINGER = 5.0  # seconds for the client to end its side after ours
-
-Handler = Callable[[socket, bytes], None]
-"""Serves one upgraded socket; gets what the client sent behind its handshake. Closes nothing."""
 
 
-def serve(port: int, handler: Handler | None = None) -> None:
+class Echo:
+    """What is behind a connection: it sends every message back."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def received(self, messages: list[Event]) -> None:
+        self.connection.push(b"".join([encode(payload, opcode) for opcode, payload in messages]))
+
+    def finishing(self, code: int, reason: str = "") -> None:
+        self.connection.close(code, reason)
+
+    def lost(self) -> None:
+        pass
+
+
+def serve(port: int) -> None:
     """Accept WebSockets on 127.0.0.1, print the port once it listens, and serve for ever."""
-    run = handler or echo
-    server = StreamServer(("127.0.0.1", port), lambda sock, _address: _connection(sock, run))
+    flusher = Flusher(gevent.get_hub().loop)
+    server = StreamServer(("127.0.0.1", port), lambda sock, _address: _accept(sock, flusher))
     server.start()
     print(server.server_port, flush=True)  # noqa: T201 - it is what whoever started us waits for
     server.serve_forever()
 
 
-def _connection(sock: socket, handler: Handler) -> None:
-    """Upgrade, serve, and end the connection as RFC 6455, section 7.1.1, wants it of a server."""
+def _accept(sock: socket, flusher: Flusher) -> None:
+    """Upgrade, and leave the socket to a connection."""
     try:
         early = _upgrade(sock)
-        if early is not None:
-            handler(sock, early)
-            _linger(sock)
     except OSError:
-        pass  # the client is gone, or does not go: the cases do both on purpose
-    finally:
+        early = None  # the client is gone: the cases do that on purpose
+    if early is None:
         sock.close()
+        return
+    native = _socket.socket(fileno=sock.detach())
+    native.setblocking(False)
+    connection = Connection(native, flusher, MAX_SIZE)  # type: ignore[arg-type]
+    connection.start(Echo(connection), early)
 
 
 def _upgrade(sock: socket) -> bytes | None:
@@ -65,47 +79,6 @@ def _upgrade(sock: socket) -> bytes | None:
         b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
     return early
-
-
-def _linger(sock: socket) -> None:
-    """Close first, but let the client read our last bytes: a reset would throw them away."""
-    sock.shutdown(SHUT_WR)
-    sock.settimeout(LINGER)
-    while sock.recv(BURST):
-        pass
-
-
-def echo(sock: socket, early: bytes) -> None:
-    """Send every message back, answer pings, and close as the client's frames ask for."""
-    parser = Parser(MAX_SIZE)
-    data = early or sock.recv(BURST)
-    while data:
-        answers = [answer for opcode, payload in parser.feed(data) if (answer := _answer(opcode, payload))]
-        if parser.error is not None:
-            answers.append(encode(close_payload(parser.error.close_code, parser.error.reason), CLOSE))
-        if answers:
-            sock.sendall(b"".join(answers))
-        if parser.closed:
-            return
-        data = sock.recv(BURST)
-
-
-def _answer(opcode: int, payload: bytes) -> bytes:
-    """Return the frame that answers an event; no bytes for a pong, which nobody answers."""
-    if opcode == CLOSE:
-        return encode(_close_answer(payload), CLOSE)
-    if opcode == PING:
-        return encode(payload, PONG)
-    return b"" if opcode == PONG else encode(payload, opcode)
-
-
-def _close_answer(payload: bytes) -> bytes:
-    """Return the client's code, or what is wrong with it (section 5.5.1)."""
-    try:
-        code, _reason = parse_close(payload)
-    except FrameError as error:
-        return close_payload(error.close_code, error.reason)
-    return close_payload(code)
 
 
 if __name__ == "__main__":

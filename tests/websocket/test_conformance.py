@@ -15,13 +15,6 @@ def port() -> Iterator[int]:
         yield number
 
 
-def test_all_but_the_limits_and_performance_cases(port: int, tmp_path: Path) -> None:
-    verdicts = run_cases(port, tmp_path, "-x", "9.*")
-    assert len(verdicts) == 463
-    assert failures(verdicts) == []
-
-
-@pytest.mark.long
 def test_all_cases(port: int, tmp_path: Path) -> None:
     verdicts = run_cases(port, tmp_path)
     assert len(verdicts) == 517

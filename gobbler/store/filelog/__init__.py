@@ -2,8 +2,13 @@
 
 layout     names and heads (pure)
 files      the seam to the file system
-recovery   reading a segment from its start, after a crash
+handles    open files, a bounded number
+recovery   reading blocks over damage (pure)
+indexing   making a segment's index from its bytes
 segment    one file of blocks and its index
 partition  one sequence of ids: appending and rolling
-store      all partitions: opening, syncing, retention
+memory     how many indexes are kept
+retention  what may go
+keeping    syncing, saving indexes, retention: the background
+store      all partitions
 """

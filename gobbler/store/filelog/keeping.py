@@ -70,6 +70,7 @@ class Keeper:
         """Stop the greenlets; sync what is left."""
         gevent.killall(self._greenlets, timeout=timeout)
         self._greenlets.clear()
+        self._known.clear()
         if self._sync_seconds is not None:
             self.sync()
 
@@ -77,7 +78,7 @@ class Keeper:
         """Say that all syncs went well.
 
         Raises:
-            StoreUnavailable: one failed since the start; messages acknowledged before it may not be on the disk.
+            StoreUnavailable: one failed; messages acknowledged before it may not be on the disk.
         """
         if self._failed:
             raise StoreUnavailable(f"could not sync to the disk: {self._failed}")
@@ -97,12 +98,16 @@ class Keeper:
         try:
             self._sync_segment(result.segment)
         except StoreUnavailable as error:
-            log.error("cannot sync %s: %s", result.segment.path, error)
-            self._failed = str(error)
+            self._note(result.segment, error)
             result.revoke()
             result.partition.distrust()
             return error
         return result
+
+    def _note(self, segment: FileSegment, error: StoreUnavailable) -> None:
+        log.error("cannot sync %s: %s", segment.path, error)
+        self._failed = str(error)
+        self._known.discard(segment.path)
 
     def _sync_segment(self, segment: FileSegment) -> None:
         """Sync a file, and before its first time the folders that lead to it."""
@@ -120,17 +125,24 @@ class Keeper:
 
     def sync(self) -> None:
         """Sync everything that was written since the last time."""
-        unsynced, self._unsynced = self._unsynced, {}
-        for segment, partition in unsynced.items():
+        for segment in list(self._unsynced):
+            partition = self._unsynced.pop(segment)
             try:
                 self._sync_segment(segment)
             except StoreUnavailable as error:
-                if not os.path.exists(segment.path):
-                    continue  # retention was faster
-                log.error("cannot sync %s: %s", segment.path, error)
-                self._failed = str(error)
-                # The kernel may call the lost pages clean now: only a new file can be trusted.
-                partition.distrust()
+                if os.path.exists(segment.path):  # else retention was faster
+                    self._note(segment, error)
+                    self._distrust(partition.name)
+            except BaseException:  # this greenlet is stopped: whoever stops it syncs what is left
+                self._unsynced[segment] = partition
+                raise
+
+    def _distrust(self, name: str) -> None:
+        """Have a new file begun: the kernel may call the pages that it could not write clean now."""
+        try:
+            self._store.partition(name).distrust()
+        except StoreUnavailable as error:
+            log.error("partition %s goes on in a file that could not be synced: %s", name, error)
 
     def _sync_often(self, seconds: float) -> None:
         while True:
@@ -155,13 +167,17 @@ class Keeper:
         for segment in self._memory.unsaved():
             try:
                 segment.save_index()
+                self._memory.drop(segment)
             except StoreUnavailable as error:
                 log.warning("cannot write %s: %s", segment.index_path, error)
 
     def _sweep(self) -> None:
         """Look at every partition for what retention no longer keeps."""
         for name in self._store.partitions():
-            self._retain([self._store.partition(name)])
+            try:
+                self._retain([self._store.partition(name)])
+            except StoreUnavailable as error:  # the others must not wait for this one
+                log.error("cannot look at partition %s: %s", name, error)
             gevent.sleep(0)
 
     def _retain(self, partitions: Sequence[Partition]) -> None:

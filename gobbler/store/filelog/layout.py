@@ -18,9 +18,10 @@ from __future__ import annotations
 import struct
 from hashlib import sha256
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 from zlib import crc32
 
-from gobbler.errors import StoreCorrupt
+from gobbler.errors import StoreCorrupt, StoreUnavailable
 
 MAGIC: Final = b"GLOG"
 VERSION: Final = 1
@@ -56,7 +57,8 @@ def decode_head(raw: bytes) -> Head:
     """Decode a segment's head from the first `HEAD_LIMIT` bytes (or fewer) of its file.
 
     Raises:
-        StoreCorrupt: it is not a whole, sound head, or a newer version wrote it.
+        StoreCorrupt: it is not a whole, sound head.
+        StoreUnavailable: it is sound, but a newer version wrote the segment.
     """
     if len(raw) < _HEAD.size:
         raise StoreCorrupt("a segment ends inside its head")
@@ -65,7 +67,7 @@ def decode_head(raw: bytes) -> Head:
     if magic != MAGIC or len(raw) < end + _CHECKSUM.size or crc32(raw[:end]) != _checksum(raw, end):
         raise StoreCorrupt("a segment's head is damaged")
     if version != VERSION:
-        raise StoreCorrupt(f"a segment has the format version {version}; this server reads {VERSION}")
+        raise StoreUnavailable(f"a segment has the format version {version}; this server reads {VERSION}")
     return Head(raw[_HEAD.size : end].decode(), base, salt, end + _CHECKSUM.size)
 
 
@@ -86,13 +88,12 @@ def folder_name(partition: str) -> str:
 
 
 def partition_name(folder: str) -> str | None:
-    """Return the partition of a folder; None where only a segment's head can tell."""
-    if folder.startswith(_HASHED):
+    """Return the partition of a folder; None where only a segment's head can tell, or no partition has it."""
+    try:
+        name = unquote(folder, errors="strict")
+        return name if folder_name(name) == folder else None
+    except UnicodeError:
         return None
-    first, *rest = folder.split("%")
-    return (
-        first.encode() + b"".join(bytes([int(part[:2], 16)]) + part[2:].encode() for part in rest)
-    ).decode()
 
 
 def log_name(base: int) -> str:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
 
 from gobbler.store.filelog.segment import FileSegment
-
-MAPPED_BYTES: Final = 16 * 1024
-"""What a mapped index counts for: its pages are the kernel's, but maps are limited too."""
 
 
 class IndexMemory:
@@ -27,9 +23,8 @@ class IndexMemory:
 
     def used(self, segment: FileSegment) -> None:
         """Note that a segment's index is in use now."""
-        size = segment.memory or MAPPED_BYTES
-        self._total += size - self._sizes.pop(segment, 0)
-        self._sizes[segment] = size
+        self._total += segment.memory - self._sizes.pop(segment, 0)
+        self._sizes[segment] = segment.memory
         while self._total > self._limit and len(self._sizes) > 1:
             oldest, freed = self._sizes.popitem(last=False)
             oldest.forget()
@@ -46,9 +41,8 @@ class IndexMemory:
 
     def recount(self) -> None:
         """Look at what the indexes have grown to."""
-        for segment in list(self._sizes):
-            size = segment.memory or MAPPED_BYTES
-            self._total += size - self._sizes[segment]
-            self._sizes[segment] = size
+        for segment in self._sizes:
+            self._sizes[segment] = segment.memory
+        self._total = sum(self._sizes.values())
         if self._sizes:
             self.used(next(reversed(self._sizes)))

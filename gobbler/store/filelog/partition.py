@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from gobbler.errors import StoreCorrupt, StoreUnavailable
@@ -13,6 +13,7 @@ from gobbler.protocol.block import Block, pack
 from gobbler.protocol.run import Run
 from gobbler.store.filelog.files import Files
 from gobbler.store.filelog.layout import base_of, folder_name
+from gobbler.store.filelog.memory import IndexMemory
 from gobbler.store.filelog.segment import FileSegment
 
 log = logging.getLogger(__name__)
@@ -47,18 +48,11 @@ class Written:
 class Partition:
     """The segments of one partition, in order; messages are appended to the last.
 
-    `next_id` is the id that the next message gets. While a write is
-    `uncommitted` the partition must neither roll nor be let go.
+    `next_id` is the id that the next message gets. `uncommitted` says that a
+    write waits for its commit.
     """
 
-    def __init__(
-        self,
-        files: Files,
-        root: str,
-        name: str,
-        segment_bytes: int,
-        indexed: Callable[[FileSegment], None],
-    ) -> None:
+    def __init__(self, files: Files, root: str, name: str, segment_bytes: int, memory: IndexMemory) -> None:
         """Name a partition; nothing is opened. `segment_bytes`: a segment is sealed when it gets larger."""
         self.name = name
         self.folder = os.path.join(root, folder_name(name))
@@ -67,9 +61,9 @@ class Partition:
         self.uncommitted = False
         self._files = files
         self._segment_bytes = segment_bytes
-        self._indexed = indexed
+        self._memory = memory
         self._uncut = False
-        self._roll_next = False
+        self._distrusted = False
 
     def __repr__(self) -> str:
         """Show the name and where its ids stand."""
@@ -85,31 +79,45 @@ class Partition:
         """Return the id of the newest message, `first_id - 1` where none is kept."""
         return self.next_id - 1
 
-    def open(self) -> bool:
-        """Find the segments and recover the last one; say whether there was anything.
+    @property
+    def pinned(self) -> bool:
+        """Say that the file holds more than is committed: it must neither be rolled nor opened again."""
+        return self.uncommitted or self._uncut
+
+    def open(self) -> None:
+        """Find the segments and recover the last one.
 
         Raises:
             StoreUnavailable: they cannot be read.
         """
         bases = [base for name in self._files.names(self.folder) if (base := base_of(name)) is not None]
-        self.segments = [FileSegment(self._files, self.folder, base, self._indexed) for base in bases]
+        self.segments = [self._segment(base) for base in bases]
         while self.segments:
             try:
-                self.next_id = self.segments[-1].recover()
-                return True
+                self.next_id = max(self.next_id, self.segments[-1].recover())
+                return
             except StoreCorrupt as error:
-                self._set_aside(self.segments.pop(), error)
-        return False
+                log.error("%s: %s", self.segments[-1].path, error)
+            if self._passed_over(self.segments[-1]):
+                return
 
-    def _set_aside(self, segment: FileSegment, error: StoreCorrupt) -> None:
-        """Rename a newest segment whose head is unreadable: a crash while it was being made."""
-        log.error("%s is set aside as .damaged: %s", segment.path, error)
-        self.next_id = segment.base
-        self._files.close(segment.path)
-        try:
-            os.replace(segment.path, segment.path + ".damaged")
-        except OSError as failure:
-            raise StoreUnavailable(f"{segment.path}: {failure.strerror}") from failure
+    def _segment(self, base: int) -> FileSegment:
+        return FileSegment(self._files, self.folder, base, self._memory.used)
+
+    def _passed_over(self, segment: FileSegment) -> bool:
+        """Deal with a newest segment whose head is damaged; say whether a newer one follows it now."""
+        lost = segment.capacity(self.name)
+        self.next_id = segment.base + lost
+        if lost:
+            # Its ids may be known to clients, and none must come again: go on behind any that it can hold.
+            log.error("partition %s goes on with the id %d", self.name, self.next_id)
+            self.roll()
+            return True
+        # There was no time to write anything into it: a crash while it was being made.
+        log.error("%s is set aside as .damaged", segment.path)
+        self._files.rename(segment.path, segment.path + ".damaged")
+        self.segments = self.segments[:-1]
+        return False
 
     def write(self, runs: Sequence[Run], time: int) -> Written:
         """Write messages behind the last committed one, with one call, and return what is to be committed.
@@ -120,7 +128,6 @@ class Partition:
         segment = self._writable()
         blocks = list(pack(runs, self.next_id, time))
         buffers = segment.encode(blocks)
-        assert segment.end is not None
         try:
             self._files.write(segment.path, buffers, segment.end)
         except StoreUnavailable:
@@ -133,7 +140,6 @@ class Partition:
     def cut_back(self) -> None:
         """Take out of the file what was written but not committed; at the latest before the next write."""
         segment = self.segments[-1]
-        assert segment.end is not None
         self._uncut = True
         with suppress(StoreUnavailable):
             self._files.truncate(segment.path, segment.end)
@@ -141,7 +147,7 @@ class Partition:
 
     def distrust(self) -> None:
         """Begin a new segment with the next write: syncing the current one failed."""
-        self._roll_next = True
+        self._distrusted = True
 
     def _writable(self) -> FileSegment:
         """Return the segment to write to: the last, or a new one when that is full."""
@@ -151,25 +157,31 @@ class Partition:
                 raise StoreUnavailable(f"{self.segments[-1].path} cannot be cut back to what is committed")
         if not self.segments:
             self._files.folder(self.folder)
-        elif (self.segments[-1].end or 0) < self._segment_bytes and not self._roll_next:
+        elif self.segments[-1].end < self._segment_bytes and not self._distrusted:
             return self.segments[-1]
         return self.roll()
 
     def roll(self) -> FileSegment:
         """Seal the last segment and begin a new one; return it.
 
+        A last segment without messages is itself the new one, unless it is distrusted: then
+        another takes its place.
+
         Raises:
-            StoreUnavailable: the new file cannot be made.
+            StoreUnavailable: the new file cannot be made; then all is as before.
         """
-        if self.segments and self.segments[-1].base == self.next_id:  # nothing in it: it is the new one
-            self._roll_next = False
-            return self.segments[-1]
-        segment = FileSegment(self._files, self.folder, self.next_id, self._indexed)
-        segment.create(self.name, secrets.randbits(32))
-        if self.segments:
-            self.segments[-1].sealed = True
-        self.segments.append(segment)
-        self._roll_next = False
+        empty = [segment for segment in self.segments[-1:] if segment.base == self.next_id]
+        if empty and not self._distrusted:
+            return empty[0]
+        segment = self._segment(self.next_id)
+        segment.create(self.name, secrets.randbits(32), anew=bool(empty))
+        for replaced in empty:
+            self._memory.drop(replaced)
+        kept = self.segments[: len(self.segments) - len(empty)]
+        if kept:
+            kept[-1].sealed = True
+        self.segments = [*kept, segment]
+        self._distrusted = False
         return segment
 
     def drop_first(self) -> None:
@@ -178,9 +190,7 @@ class Partition:
         Raises:
             StoreUnavailable: it cannot be removed.
         """
-        segment = self.segments[0]
-        # The index goes first: a segment without an index is whole, an index without a segment is litter.
-        with suppress(StoreUnavailable):
-            self._files.remove(segment.index_path)
-        self._files.remove(segment.path)
-        self.segments = self.segments[1:]
+        segment, *kept = self.segments
+        segment.remove()
+        self._memory.drop(segment)
+        self.segments = kept

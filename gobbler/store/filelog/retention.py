@@ -21,11 +21,12 @@ class Retention(NamedTuple):
     def enforce(self, partition: Partition, now: float) -> int:
         """Remove the segments of a partition that need not be kept; return how many.
 
-        `now` is in unix seconds. The time of a segment is that of its last write.
+        `now` is in unix seconds. A segment goes when its last write is too old. So that this
+        comes to pass where little is written, the newest is sealed when its first message is.
         """
         removed = 0
         try:
-            if not partition.uncommitted and self._expired(partition, len(partition.segments) - 1, now):
+            if not partition.pinned and self._began_long_ago(partition, now):
                 partition.roll()
             while len(partition.segments) > 1 and self._goes(partition, now):
                 last = partition.segments[1].base - 1
@@ -37,12 +38,16 @@ class Retention(NamedTuple):
         return removed
 
     def _goes(self, partition: Partition, now: float) -> bool:
-        return self._expired(partition, 0, now) or self._exceeds(partition)
+        return self._expired(partition, now) or self._exceeds(partition)
 
-    def _expired(self, partition: Partition, number: int, now: float) -> bool:
-        if self.age is None or number < 0:
+    def _began_long_ago(self, partition: Partition, now: float) -> bool:
+        if self.age is None or not partition.segments:
             return False
-        return now - os.stat(partition.segments[number].path).st_mtime > self.age
+        begun = partition.segments[-1].begun
+        return bool(begun) and now - begun > self.age
+
+    def _expired(self, partition: Partition, now: float) -> bool:
+        return self.age is not None and now - os.stat(partition.segments[0].path).st_mtime > self.age
 
     def _exceeds(self, partition: Partition) -> bool:
         """Say whether the partition is large enough without its oldest segment."""

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 import gevent
 
 from gobbler.errors import StoreCorrupt, StoreUnavailable
 from gobbler.protocol.block import Block, decode
+from gobbler.store.filelog import indexing
 from gobbler.store.filelog.files import Files
 from gobbler.store.filelog.layout import HEAD_LIMIT, Head, decode_head, encode_head, index_name, log_name
-from gobbler.store.filelog.recovery import Damage, walk
-from gobbler.store.index import Index, LiveIndex, SealedIndex
+from gobbler.store.index import Index
+from gobbler.store.live_index import LiveIndex
 from gobbler.store.reading import Segment
+from gobbler.store.sealed_index import SealedIndex, seal
 
 log = logging.getLogger(__name__)
 
-_PIECE: Final = 4 * 1024 * 1024
+_LEAST_MESSAGE: Final = 16  # bytes: 4 for its size, and a frame of a header, "/a,1,,,,0" and two line feeds
 
 
 class FileSegment(Segment):
     """A file of blocks. The newest one of a partition is written to; the others are sealed.
 
-    `end` is the size in bytes of what is committed; None until it is known.
+    `end` is the size in bytes of what is committed, 0 until it is known; `begun`
+    is when the first message was published, as far as the segment was written to
+    or recovered by this object (unix seconds; 0: not known, or there is none).
     The index is kept only while there is memory for it (`forget`).
     """
 
@@ -39,12 +43,15 @@ class FileSegment(Segment):
         self.path = os.path.join(folder, log_name(base))
         self.index_path = os.path.join(folder, index_name(base))
         self.sealed = True
-        self.end: int | None = None
+        self.end = 0
+        self.begun = 0
         self._files = files
         self._head: Head | None = None
         self._index: Index | None = None
         self._indexed = indexed
         self._unsavable = False
+        self._removed = False
+        self._reported: set[int] = set()
 
     def __repr__(self) -> str:
         """Show the file and its committed size."""
@@ -61,18 +68,20 @@ class FileSegment(Segment):
         if self._head is None:
             head = decode_head(self._files.read(self.path, HEAD_LIMIT, 0))
             if head.base != self.base:
-                raise StoreCorrupt(f"{self.path} holds the ids from {head.base} on")
+                raise StoreCorrupt(f"a segment's head says that it begins with {head.base}")
             self._head = head
         return self._head
 
-    def create(self, partition: str, salt: int) -> None:
+    def create(self, partition: str, salt: int, *, anew: bool = False) -> None:
         """Make the file and an empty index; the segment is then the one that is written to.
+
+        `anew`: in place of a file with this name, which is let go only for a whole new one.
 
         Raises:
             StoreUnavailable: the file cannot be made.
         """
         raw = encode_head(partition, self.base, salt)
-        self._files.create(self.path, raw)
+        (self._files.replace if anew else self._files.create)(self.path, raw)
         self._head = Head(partition, self.base, salt, len(raw))
         self.end = len(raw)
         self.sealed = False
@@ -85,16 +94,26 @@ class FileSegment(Segment):
             StoreCorrupt: the head is damaged.
             StoreUnavailable: the file cannot be read or cut.
         """
-        self.sealed = False
         size = self._files.size(self.path)
-        index = LiveIndex(self.base, self.head.size)
-        self._extend(index, lambda: size)
+        index = self._made(lambda: size)
         if index.end < size:
             log.warning("%s: cut off a torn tail of %d bytes at %d", self.path, size - index.end, index.end)
             self._files.truncate(self.path, index.end)
-        self.end = index.end
+        with suppress(StoreUnavailable):  # this segment was the last but one, and will grow again
+            self._files.remove(self.index_path)
+        self.end, self.begun = index.end, index.begun
+        self.sealed = False
         self._keep(index)
         return index.next_id
+
+    def capacity(self, partition: str) -> int:
+        """Return how many messages the file can hold at most, where its head cannot say.
+
+        Raises:
+            StoreUnavailable: the file is gone.
+        """
+        head = len(encode_head(partition, self.base, 0))
+        return max(0, self._files.size(self.path) - head) // _LEAST_MESSAGE
 
     def encode(self, blocks: Sequence[Block]) -> list[bytes]:
         """Return the buffers that hold these blocks in this segment."""
@@ -103,22 +122,23 @@ class FileSegment(Segment):
 
     def add(self, blocks: Sequence[Block], sizes: Sequence[int]) -> None:
         """Commit blocks that have been written at `end`, of these sizes in bytes."""
-        offset = self.end or 0
         for block, size in zip(blocks, sizes, strict=True):
             if isinstance(self._index, LiveIndex):
-                self._index.add(block, offset, size)
-            offset += size
-        self.end = offset
+                self._index.add(block, self.end, size)
+            self.end += size
+            self.begun = self.begun or block.time
 
     def index(self) -> Index:
         """Return the index: from memory, from its file, or made again from the log."""
-        if self._index is None:
-            self._index = self._mapped() if self.sealed else None
-        if self._index is None:
-            self._rebuild()
-        self._indexed(self)
-        assert self._index is not None
-        return self._index
+        if self._removed:  # somebody began to read before that: there is nothing left
+            return LiveIndex(self.base, 0)
+        index = self._index
+        if index is None and self.sealed:
+            index = self._stored()
+        if index is None:
+            index = self._made_again()
+        self._keep(index)
+        return index
 
     def forget(self) -> None:
         """Let the index go; it can be had again."""
@@ -127,7 +147,7 @@ class FileSegment(Segment):
     @property
     def memory(self) -> int:
         """Return about how many bytes of memory the index takes."""
-        return self._index.memory if isinstance(self._index, LiveIndex) else 0
+        return self._index.memory if self._index is not None else 0
 
     @property
     def unsaved(self) -> bool:
@@ -135,7 +155,7 @@ class FileSegment(Segment):
         return self.sealed and isinstance(self._index, LiveIndex) and not self._unsavable
 
     def save_index(self) -> None:
-        """Write the index of a sealed segment beside it, and use that one from now on.
+        """Write the index of a sealed segment beside it.
 
         Raises:
             StoreUnavailable: it cannot be written; the segment stays readable without.
@@ -144,7 +164,7 @@ class FileSegment(Segment):
         if not isinstance(index, LiveIndex):
             return
         self._unsavable = True  # unless it succeeds: a full disk is not tried again every second
-        steps = index.seal()
+        steps = seal(index)
         while True:
             try:
                 next(steps)
@@ -154,93 +174,92 @@ class FileSegment(Segment):
             gevent.sleep(0)
         self._unsavable = False
         self._files.close(self.index_path)
-        self._index = None
 
-    def load(self, low: int, high: int) -> Iterator[Block | None]:
-        """Yield the blocks low..high; a damaged one is reported and never served."""
-        index = self.index()
+    def remove(self) -> None:
+        """Remove the file and its index.
+
+        Raises:
+            StoreUnavailable: it cannot be removed.
+        """
+        # The index goes first: a segment without an index is whole, an index without a segment is litter.
+        with suppress(StoreUnavailable):
+            self._files.remove(self.index_path)
+        self._files.remove(self.path)
+        self._removed = True
+
+    def load(self, index: Index, low: int, high: int) -> Iterator[Block | None]:
+        """Yield the blocks low..high; one that is damaged or cannot be read is reported and never served."""
         start = index.offsets[low]
         end = index.offsets[high + 1] if high + 1 < len(index) else index.end
         try:
             raw = memoryview(self._files.read(self.path, end - start, start))
-        except StoreUnavailable as error:  # retention may have removed the file meanwhile
-            log.warning(
-                "cannot read the messages %d to %d: %s", index.first_id(low), index.last_id(high), error
-            )
-            raw = memoryview(b"")
+        except StoreUnavailable as error:
+            if low == high:
+                self._report(index, low, error)
+                yield None
+                return
+            for number in range(low, high + 1):  # what cannot be read must not cost its neighbours
+                yield from self.load(index, number, number)
+            return
         for number in range(low, high + 1):
             yield self._decode(raw, index, number, start)
 
     def _decode(self, raw: memoryview, index: Index, number: int, start: int) -> Block | None:
-        offset = index.offsets[number]
         try:
-            block, _ = decode(raw, offset - start, self.head.salt)
-        except StoreCorrupt:
-            log.error(
-                "%s: the block at %d with the messages %d to %d is damaged and is left out",
-                self.path,
-                offset,
-                index.first_id(number),
-                index.last_id(number),
-            )
+            block, _ = decode(raw, index.offsets[number] - start, self.head.salt)
+            if (block.first_id, block.last_id) != (index.first_id(number), index.last_id(number)):
+                raise StoreCorrupt(f"it holds the messages {block.first_id} to {block.last_id}")
+        except (StoreCorrupt, StoreUnavailable) as error:
+            self._report(index, number, error)
             return None
         return block
+
+    def _report(self, index: Index, number: int, error: Exception) -> None:
+        """Log, once, that a block is left out; what retention has removed meanwhile needs no report."""
+        offset = index.offsets[number]
+        if self._removed or offset in self._reported:
+            return
+        self._reported.add(offset)
+        log.error(
+            "%s: the block at %d with the messages %d to %d is left out: %s",
+            self.path,
+            offset,
+            index.first_id(number),
+            index.last_id(number),
+            error,
+        )
 
     def _keep(self, index: Index) -> None:
         self._index = index
         self._indexed(self)
 
-    def _mapped(self) -> Index | None:
-        """Map the index file; None where there is none that can be used."""
+    def _stored(self) -> Index | None:
+        """Return the index from its file; None where there is none that can be used."""
         try:
-            fd = os.open(self.index_path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+            raw = self._files.read(self.index_path, self._files.size(self.index_path), 0)
+            index = SealedIndex(memoryview(raw))
+        except StoreUnavailable:
             return None
-        try:
-            return SealedIndex(memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ)))
-        except (StoreCorrupt, ValueError, OSError) as error:
+        except StoreCorrupt as error:
             log.warning("%s: %s; it is made again", self.index_path, error)
             return None
         finally:
-            os.close(fd)
+            self._files.close(self.index_path)
+        return index if index.base == self.base else None
 
-    def _rebuild(self) -> None:
-        if self.end is None:
-            self.end = self._files.size(self.path)
-        index = LiveIndex(self.base, self.head.size)
-        self._extend(index, lambda: self.end or 0)
-        self._index = index
+    def _made_again(self) -> Index:
+        """Make the index from the log; an empty one where the head, and with it all, is damaged."""
+        self.end = self.end or self._files.size(self.path)
+        try:
+            return self._made(lambda: self.end)
+        except StoreCorrupt as error:
+            log.error("%s: all messages from %d on are lost: %s", self.path, self.base, error)
+            return LiveIndex(self.base, self.end)
 
-    def _extend(self, index: LiveIndex, end: Callable[[], int]) -> None:
-        """Enter what the file holds from the index's end up to `end()`, which may grow meanwhile.
-
-        Between the last look at `end()` and the return nothing else can run.
-        """
-        size = _PIECE
-        while index.end < end():
-            piece = min(size, end() - index.end)
-            raw = self._files.read(self.path, piece, index.end)
-            last = index.end + len(raw) >= end()
-            if self._enter(index, raw, last):
-                size = _PIECE
-                gevent.sleep(0)
-            elif last:
-                return
-            else:
-                size *= 2  # a block is larger than the piece
-
-    def _enter(self, index: LiveIndex, raw: bytes, last: bool) -> bool:
-        """Enter the blocks of a piece of the file; say whether there was one.
-
-        What looks torn at the end of a piece is only torn at the end of the file.
-        """
-        start = index.end
-        found = False
-        for item in walk(raw, self.head.salt, index.next_id):
-            if isinstance(item, Damage):
-                if not item.tail:
-                    log.error("%s: %d damaged bytes at %d", self.path, item.size, start + item.offset)
-                continue
-            index.add(item.block, start + item.offset, item.size)
-            found = True
-        return found
+    def _made(self, end: Callable[[], int]) -> LiveIndex:
+        head = self.head
+        index = LiveIndex(self.base, head.size)
+        indexing.extend(
+            index, lambda size, offset: self._files.read(self.path, size, offset), end, head.salt, self.path
+        )
+        return index

@@ -91,8 +91,7 @@ class FileStore(MessageStore):
 
     def check(self) -> None:
         """Say that the store is open and that nothing failed to reach the disk."""
-        if not self._open:
-            raise StoreUnavailable("the message store is not open")
+        self._require_open()
         self._keeper.check()
 
     def append(self, groups: Sequence[Group]) -> list[Committed | StoreError]:
@@ -139,20 +138,29 @@ class FileStore(MessageStore):
 
     def partitions(self) -> list[str]:
         """Return the names of all partitions."""
+        self._require_open()
         return [name for folder in self._files.names(self._folder) if (name := self._name(folder))]
 
     def _name(self, folder: str) -> str | None:
         """Return the partition of a folder; long names are only in the segments' heads."""
-        name = partition_name(folder)
-        if name is None:
-            path = os.path.join(self._folder, folder)
-            logs = [entry for entry in self._files.names(path) if base_of(entry) is not None]
-            name = (
-                decode_head(self._files.read(os.path.join(path, logs[0]), HEAD_LIMIT, 0)).partition
-                if logs
-                else None
-            )
-        return name
+        return partition_name(folder) or self._name_in_heads(os.path.join(self._folder, folder))
+
+    def _name_in_heads(self, path: str) -> str | None:
+        """Return the name in the first head that is sound; None for a folder that is no partition's."""
+        if not os.path.isdir(path):
+            return None
+        for entry in self._files.names(path):
+            if base_of(entry) is None:
+                continue
+            try:
+                return decode_head(self._files.read(os.path.join(path, entry), HEAD_LIMIT, 0)).partition
+            except StoreError as error:
+                log.error("%s/%s: %s", path, entry, error)
+        return None
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise StoreUnavailable("the message store is not open")
 
     def partition(self, name: str) -> Partition:
         """Return a partition, opened; a new one has no files yet.
@@ -175,9 +183,8 @@ class FileStore(MessageStore):
             partition = self._partitions.get(name)
             if partition is not None:
                 return partition
-            if not self._open:
-                raise StoreUnavailable("the message store is closed")
-            partition = Partition(self._files, self._folder, name, self._segment_bytes, self._memory.used)
+            self._require_open()
+            partition = Partition(self._files, self._folder, name, self._segment_bytes, self._memory)
             partition.open()
             self._partitions[name] = partition
             self._make_room()
@@ -185,10 +192,11 @@ class FileStore(MessageStore):
 
     def _make_room(self) -> None:
         """Let the least recently used partitions go; all of each is in its files."""
-        while len(self._partitions) > OPEN_PARTITIONS:
+        for _ in range(len(self._partitions) - OPEN_PARTITIONS):
             name, partition = next(iter(self._partitions.items()))
-            if partition.uncommitted:
-                break
+            if partition.pinned:
+                self._partitions.move_to_end(name)
+                continue
             del self._partitions[name]
             for segment in partition.segments:
                 self._memory.drop(segment)
@@ -196,8 +204,7 @@ class FileStore(MessageStore):
     def _existing(self, name: str) -> Partition | None:
         """Return a partition that has files; asking for one does not make it."""
         if name not in self._partitions and not os.path.isdir(os.path.join(self._folder, folder_name(name))):
-            if not self._open:
-                raise StoreUnavailable("the message store is closed")
+            self._require_open()
             return None
         return self.partition(name)
 
