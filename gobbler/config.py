@@ -123,7 +123,7 @@ class Config(Settings):
     )
     ws_ping_interval: float = option(
         "--ws-ping-interval", DURATION, "30",
-        "Ping a client that has been silent for so long; drop it when it stays silent as long again.",
+        "Ping a client after so many seconds of silence; drop it when it does not answer for as long again.",
         group=WEBSOCKET,
     )
 

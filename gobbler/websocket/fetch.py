@@ -93,7 +93,8 @@ class Fetch:
 
     def _send_pages(self, pages: Iterator[Page], left: int) -> None:
         session = self._session
-        while left > 0 and session.connection.wait_for_room() and not self.ended:
+        only_gaps = not left  # then they are told all the same
+        while (left > 0 or only_gaps) and session.connection.wait_for_room() and not self.ended:
             page = next(pages, None)
             if page is None or self.ended:
                 return

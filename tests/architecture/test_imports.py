@@ -40,7 +40,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "message stores": ("gobbler.store.*",),
     "router": ("gobbler.router.*",),
     "doors": ("gobbler.websocket.*", "gobbler.rest.*", "gobbler.admin.*"),
-    "server": ("gobbler.app", "gobbler.listener", "gobbler.server", "gobbler.wsgi"),
+    "server": ("gobbler.app", "gobbler.handler", "gobbler.listener", "gobbler.server", "gobbler.wsgi"),
     "commands": ("gobbler.cli.*", "gobbler.__main__"),
 }
 
