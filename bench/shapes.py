@@ -237,5 +237,6 @@ SHAPES: tuple[Shape, ...] = (
         "idle server, and 5,000 idle subscribers",
         (Figure("start-up", "ms"), _MEMORY, _CONNECTION),
         5_000,
+        has_peer=False,
     ),
 )
