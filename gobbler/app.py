@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, MapAdapter
 
 from gobbler.errors import GobblerError
 from gobbler.metrics import Metrics
-from gobbler.rest.errors import answer, status_of
+from gobbler.rest.errors import answer, status_of, text_of
 from gobbler.websocket.gateway import Gateway
 from gobbler.websocket.upgrade import refusal
 
@@ -61,6 +61,16 @@ class App:
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
+class _Flask(Flask):
+    """Flask that routes what asks for an upgrade as it routes everything: only we know why it is refused."""
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        adapter = super().create_url_adapter(request)
+        if adapter is not None:
+            adapter.websocket = False
+        return adapter
+
+
 class _Rest(BaseConverter):
     """All that is left of a path, even nothing, and with whatever slashes; the view judges it."""
 
@@ -69,7 +79,7 @@ class _Rest(BaseConverter):
 
 
 def _flask(blueprints: Iterable[Blueprint], metrics: Metrics) -> Flask:
-    app = Flask("gobbler", static_folder=None)
+    app = _Flask("gobbler", static_folder=None)
     app.url_map.merge_slashes = False  # `//` in a topic is an error to tell, not one to mend
     app.url_map.strict_slashes = False  # a redirection helps nobody, and Flask's are HTML
     app.url_map.converters["topic"] = _Rest
@@ -80,7 +90,7 @@ def _flask(blueprints: Iterable[Blueprint], metrics: Metrics) -> Flask:
     @app.errorhandler(GobblerError)
     def refused(error: GobblerError) -> Response:
         metrics.count_error(error.code)
-        return answer(str(error), status_of(error))
+        return answer(text_of(error), status_of(error))
 
     @app.errorhandler(HTTPException)
     def wrong(error: HTTPException) -> Response:

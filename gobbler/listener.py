@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import Final
 
+import gevent.socket
 from gevent.pywsgi import WSGIServer
 
 from gobbler.app import App
@@ -25,7 +27,7 @@ _BACKLOG: Final = 2048
 class _Server(WSGIServer):
     """pywsgi's server, which knows its connections."""
 
-    def __init__(self, listener: socket.socket, app: App) -> None:
+    def __init__(self, listener: gevent.socket.socket, app: App) -> None:
         # With a name in the environment, pywsgi does not ask the DNS for one.
         name = {"SERVER_NAME": listener.getsockname()[0]}
         super().__init__(listener, app, handler_class=Handler, log=None, error_log=log, environ=name)
@@ -69,7 +71,7 @@ class Listener:
             server.connections.end(timeout / 2)
 
 
-def _listen(address: Address) -> socket.socket:
+def _listen(address: Address) -> gevent.socket.socket:
     """Open the listening socket: on both IPv4 and IPv6 where no host is named.
 
     Raises:
@@ -84,13 +86,17 @@ def _listen(address: Address) -> socket.socket:
         else:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             listener = socket.create_server((host, address.port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+    except socket.gaierror as error:
+        raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
+    except OSError as error:  # whose text repeats the address
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ListenError(f"cannot listen on {address}: {reason}") from error
     # Accepted sockets inherit it; without it, headers and body, sent apart, wait 40 ms for each other.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if _allowed_buffer() >= RECEIVE_BYTES:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-    return listener
+    # The same descriptor as a socket of gevent, also where nothing is patched.
+    return gevent.socket.socket(fileno=listener.detach())
 
 
 def _allowed_buffer() -> int:

@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Response, jsonify, request
 
-from gobbler.errors import BadRequest, GobblerError, MessageTooLarge
+from gobbler.errors import BadRequest, GobblerError, MessageTooLarge, Stopping
 
 _TOO_LARGE: Final = 413
 _UNAVAILABLE: Final = 503
@@ -19,6 +19,11 @@ def status_of(error: GobblerError) -> int:
     if isinstance(error, BadRequest):
         return 400
     return _UNAVAILABLE if error.retry else 500
+
+
+def text_of(error: GobblerError) -> str:
+    """Return what the client may know of an error: what went wrong inside names files and folders."""
+    return str(error) if isinstance(error, BadRequest | Stopping) else "the message could not be stored"
 
 
 def answer(text: str, status: int) -> Response:

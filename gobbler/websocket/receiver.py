@@ -235,7 +235,8 @@ class Receiver:
         while self._requests and self._requests[0][0] not in begun:  # each gets a fetch of its own
             path, start = self._requests[0]
             self._admit(path, start)
-            begun.add(path)
+            if start is not None:
+                begun.add(path)
             self._session.proceed()
         if self._live:  # all requests were canceled
             return False

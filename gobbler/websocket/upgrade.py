@@ -69,6 +69,8 @@ def _wrong_handshake(environ: Mapping[str, Any]) -> Refusal | None:
         return Refusal(400, "a WebSocket needs HTTP/1.1")
     if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != VERSION:
         return Refusal(426, f"this server speaks version {VERSION}", _UPGRADE)
+    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+        return Refusal(400, "a WebSocket handshake has no body")
     if not _is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
         return Refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64")
     return None

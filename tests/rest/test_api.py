@@ -5,11 +5,10 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.system.client import Client, decode
+from tests.system.client import Client, Received, decode
 from tests.system.server import ServerProcess
 
 LIMIT = 100_000
@@ -56,7 +55,7 @@ def answers(reply: bytes) -> list[tuple[int, bytes]]:
         ("/one", "?filter=x&filterlow=y&other=z", {}, b"x", b"/one,N,,A,,T\n\nx"),
         ("/one", "", {"X-Gobbler-Correlation-Id": "7", "x-gobbler-other": 'a"b'}, b"x",
          b'/one,N,,A,,T\n{"Correlation-Id":"7","Other":"a\\"b"}\nx'),
-        ("/one", "", {"X-Gobbler-Name": "grün"}, b"x", '/one,N,,A,,T\n{"Name":"grün"}\nx'.encode()),
+        ("/one", "", {"X-Gobbler-Name": "grün".encode()}, b"x", '/one,N,,A,,T\n{"Name":"grün"}\nx'.encode()),
         ("/one", "", {"X-Gobbler-Name": b"gr\xfcn"}, b"x", '/one,N,,A,,T\n{"Name":"grün"}\nx'.encode()),
         ("/one", "", {"X-Other": "1"}, b"x", b"/one,N,,A,,T\n\nx"),
         ("/one", "", {"Content-Type": "application/x-www-form-urlencoded"}, b"a=b", b"/one,N,,A,,T\n\na=b"),
@@ -64,15 +63,12 @@ def answers(reply: bytes) -> list[tuple[int, bytes]]:
     ],
 )  # fmt: skip
 def test_a_published_message_arrives(
-    server: ServerProcess, path: str, query: str, headers: dict[str, str], body: bytes, message: bytes
+    server: ServerProcess, path: str, query: str, headers: dict[str, str | bytes], body: bytes, message: bytes
 ) -> None:
     with Client(server.port) as client:
         for topic in (b"/one", "/grün".encode()):
             client.subscribe(topic)
-        encoded = {
-            name: value.encode() if isinstance(value, str) else value for name, value in headers.items()
-        }
-        assert server.request("POST", f"/api/message{path}{query}", body, encoded) == (200, b"OK")
+        assert server.request("POST", f"/api/message{path}{query}", body, headers) == (200, b"OK")
         head, _, rest = client.next().partition(b"\n")
         fields = re.fullmatch(rb"(.*),\d+,(.*),[0-9a-f]{16},(.*),\d{10}", head)
         assert fields, head
@@ -130,8 +126,8 @@ TOO_LARGE = b"message is larger than %d bytes\n" % LIMIT
         (HEAD + b"Content-Length: %d\r\n\r\n%b" % (LIMIT + 1, b"x" * (LIMIT + 1)), [(413, TOO_LARGE)]),
         (HEAD + b"Content-Length: 99999999999\r\n\r\n" + b"x" * 100_000, [(413, TOO_LARGE)]),
         (HEAD + b"Content-Length: 200000\r\nExpect: 100-continue\r\n\r\n", [(413, TOO_LARGE)]),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + 3 * (b"8000\r\n" + b"x" * 32768 + b"\r\n") + b"ffff\r\n"
-         + b"x" * 65535 + b"\r\n0\r\n\r\n", [(413, TOO_LARGE)]),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + 4 * (b"8000\r\n" + b"x" * 32768 + b"\r\n")
+         + b"0\r\n\r\n", [(413, TOO_LARGE)]),
         (HEAD + b"Content-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nhi",
          [(100, b""), (200, b"OK")]),
         (HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nhi\r\n1;x=y\r\n!\r\n0\r\n\r\n",
@@ -153,7 +149,8 @@ TOO_LARGE = b"message is larger than %d bytes\n" % LIMIT
         (HEAD + b"Content-Length: 2\r\n\r\nhi" + HEAD + b"Content-Length: 1\r\nX-Gobbler-: x\r\n\r\n!"
          + HEAD + b"Connection: close\r\n\r\n",
          [(200, b"OK"), (400, b"a header has no name\n"), (200, b"OK")]),
-        (b"GET /api/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /api/ HTTP/1.1\r\nConnection: close\r\n\r\n",
+        (b"GET /api/ HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+         b"GET /api/ HTTP/1.1\r\nConnection: close\r\n\r\n",
          [(200, b"Gobbler\n"), (200, b"Gobbler\n")]),
     ],
 )  # fmt: skip
@@ -182,7 +179,7 @@ def test_a_client_that_goes_in_the_middle_of_a_body_leaves_nothing_behind(server
     assert server.lines[before:] == []
 
 
-def client_messages(client: Client) -> Iterator[object]:
+def client_messages(client: Client) -> Iterator[Received]:
     count = int(client.next().split()[-1])
     for _, message in zip(range(count), client.messages(), strict=False):
         yield message

@@ -34,7 +34,9 @@ class Store(MemoryStore):
         self.gate.wait()
         if self.broken:
             raise RuntimeError("a bug")
-        return [self.failing.get(group.partition) or super(Store, self).append([group])[0] for group in groups]
+        return [
+            self.failing.get(group.partition) or super(Store, self).append([group])[0] for group in groups
+        ]
 
 
 class Reply:
@@ -172,7 +174,7 @@ def test_stopping_answers_what_was_taken_and_takes_no_more(rig: Rig) -> None:
     rig.submit(b"/a")
     stopping = gevent.spawn(rig.intake.stop, DEADLINE)
     gevent.sleep(0)
-    with pytest.raises(Stopping, match="^the server is stopping$"):
+    with pytest.raises(Stopping, match=r"^the server is stopping$"):
         rig.submit(b"/a")
     rig.store.gate.set()
     stopping.get(timeout=DEADLINE)

@@ -76,6 +76,9 @@ class Client:
             head += data
         head, _, rest = head.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101 "):
+            length = re.search(rb"Content-Length: (\d+)", head)
+            while len(rest) < int(length[1] if length else 0):
+                rest += self.socket.recv(65536)
             self.socket.close()
             raise Refused(int(head.split()[1]), rest.decode())
         self._feed(rest)
@@ -139,7 +142,7 @@ class Client:
 
     def answers(self, count: int) -> list[tuple[bytes, int]]:
         """Return (publisher's id, id) of so many sends; fail where one was not stored."""
-        found = []
+        found: list[tuple[bytes, int]] = []
         while len(found) < count:
             payload = self.next()
             answer = re.fullmatch(rb'#send (\S*)\n\{"sequenceId": "(\d+)", .*\}', payload)

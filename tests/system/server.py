@@ -129,7 +129,11 @@ class ServerProcess:
         self.wait()
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
     ) -> tuple[int, bytes]:
         """Make one request; return status and body."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.client import Client, Received, sends
+from tests.system.client import Client, Closed, Received, sends
 from tests.system.server import ServerProcess
 
 
@@ -16,7 +16,7 @@ class Publisher:
 
     def __init__(self, port: int, name: bytes, path: bytes) -> None:
         self.acknowledged: dict[bytes, int] = {}
-        self.failure: BaseException | None = None
+        self.failure: AssertionError | None = None
         self._client = Client(port)
         self._name = name
         self._path = path
@@ -33,11 +33,10 @@ class Publisher:
                     client.socket.sendall(sends(self._path, names, names))
                     for _ in names:
                         self.acknowledged.update(client.answers(1))
-                except OSError:
+                except (OSError, Closed):  # what was to come
                     return
-                except BaseException as failure:
-                    # A connection may end between two answers; anything else is for the test to raise.
-                    self.failure = None if type(failure).__name__ == "Closed" else failure
+                except AssertionError as failure:
+                    self.failure = failure
                     return
 
     def join(self) -> None:
@@ -85,8 +84,8 @@ def crash(folder: Path, times: int, fsync: str) -> None:
                 publisher.join()
                 acknowledged[path].update(publisher.acknowledged)
         with server:
-            for path in acknowledged:
-                check(stored(server.port, path), acknowledged[path], known[path])
+            for path, found in acknowledged.items():
+                check(stored(server.port, path), found, known[path])
     assert sum(map(len, acknowledged.values())) > 100
 
 
@@ -104,7 +103,7 @@ def test_kill_50_times(tmp_path: Path, fsync: str) -> None:
     crash(tmp_path / "data", 50, fsync)
 
 
-@pytest.mark.parametrize("keep", [0, 1, 20, 40])
+@pytest.mark.parametrize("keep", [0, 30])
 def test_a_torn_tail_is_cut_and_said(tmp_path: Path, keep: int) -> None:
     """Half a block, as a crash in the middle of a write leaves it."""
     server = ServerProcess(tmp_path / "data")

@@ -4,6 +4,7 @@ The spy sees, in one order, which commands a session runs and what it sends. The
 and finds whatever is missing, repeated, out of order, announced wrongly, or not asked for.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from gobbler.protocol.topic import covers
 from gobbler.websocket.connection import Connection
 from gobbler.websocket.fetch import Fetch
 from gobbler.websocket.frames import BINARY, Parser
+from gobbler.websocket.receiver import Receiver
 from gobbler.websocket.session import Session
 
 
@@ -26,17 +28,21 @@ class Step:
     end: int
     command: Receive | bytes | None = None
     """A receive command, or the path of a cancel command."""
+    begins: bytes = b""
+    """A path that has its turn to begin."""
+    first: int = 0
+    """The id from which on it counts."""
     payload: bytes = b""
     fetch: Fetch | None = None
-    """Which fetch has sent the payload; None for what belongs to a subscription, or to none."""
+    """Which fetch has sent the payload, or was begun; None for what belongs to a subscription, or to none."""
 
 
 class Spy:
     """Has a session write down what it does."""
 
-    def __init__(self, world: Any, partition: str) -> None:
+    def __init__(self, end: Callable[[], int]) -> None:
         self.steps: list[Step] = []
-        self._end = lambda: world.published
+        self._end = end
 
     def connection(self, sock: Any, flusher: Any) -> Connection:
         spy = self
@@ -53,21 +59,38 @@ class Spy:
 
         class SpiedSession(Session):
             def _receive(self, command: Receive) -> None:
-                spy.steps.append(Step(spy._end(), command))
+                before = set(self._fetches or ())
+                step = Step(spy._end(), command)
+                spy.steps.append(step)
                 super()._receive(command)
+                step.fetch = next(iter((self._fetches or before) - before), None)
 
             def _cancel(self, path: bytes) -> None:
                 spy.steps.append(Step(spy._end(), path))
                 super()._cancel(path)
 
+            def begins(self, path: bytes, first: int) -> None:
+                spy.steps.append(Step(spy._end(), begins=path, first=first))
+
         return SpiedSession(connection, services, "u", "app")
 
     def sent(self, frames: bytes) -> None:
+        # Who sends can be seen by whose greenlet runs.
         runs = getattr(getattr(gevent.getcurrent(), "_run", None), "__self__", None)
         fetch = runs if isinstance(runs, Fetch) else None
         for opcode, payload in Parser(1 << 30, masked=False).feed(frames):
             if opcode == BINARY:
-                self.steps.append(Step(self._end(), None, payload, fetch))
+                self.steps.append(Step(self._end(), payload=payload, fetch=fetch))
+
+
+class SpiedReceiver(Receiver):
+    """A receiver that has its session write down whose turn it is to begin."""
+
+    def _admit(self, path: bytes, start: int | None) -> None:
+        before = len(self._requests or ())
+        super()._admit(path, start)
+        if start is not None and len(self._requests or ()) < before:
+            self._session.begins(path, self._subscriptions[path].from_id)  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -89,13 +112,14 @@ class _Running:
 
 @dataclass
 class Model:
-    """Goes through the steps; `log` holds the published messages (path, whether for this user) from id 1 on."""
+    """Goes through the steps; `log` holds what was published (path, whether for this user) from id 1 on."""
 
     log: list[tuple[bytes, bool]]
     active: dict[bytes, _Subscription] = field(default_factory=dict)
     begins: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
+    begun: dict[bytes, int] = field(default_factory=dict)
     repeats: dict[bytes, int] = field(default_factory=dict)
-    fetches: list[tuple[Receive, int]] = field(default_factory=list)
+    fetches: dict[Fetch, tuple[Receive, int]] = field(default_factory=dict)
     running: dict[Fetch, _Running] = field(default_factory=dict)
     last_id: int = 0
 
@@ -120,38 +144,42 @@ class Model:
             assert not self.matching(path, known.next_id, len(self.log)), f"{path!r} misses messages"
             assert known.fetching is None
             assert not known.unconfirmed, f"{path!r} is never confirmed"
+        assert not self.begun
         assert not self.fetches
         assert not self.running
 
     def _step(self, step: Step) -> None:
         if isinstance(step.command, Receive):
-            self._receive(step.command, step.end)
+            self._receive(step.command, step.end, step.fetch)
         elif step.command is not None:
             self._cancel(step.command)
+        elif step.begins:
+            self._begin(step.begins, step.first, step.end)
         elif step.payload.startswith(b"/"):
             message = Message.decode(step.payload)
             self._message(message, step.fetch)
         else:
             self._notification(parse(step.payload), step)
 
-    def _receive(self, command: Receive, end: int) -> None:
+    def _receive(self, command: Receive, end: int, fetch: Fetch | None) -> None:
         path = command.path
-        if command.count is not None:
-            self.fetches.append((command, end))
+        if fetch is not None:
+            self.fetches[fetch] = command, end
         elif command.start is not None:
             self.begins.setdefault(path, []).append((command.start, end))
         else:
             self.repeats[path] = self.repeats.get(path, 0) + 1
-            if path not in self.active and not self.begins.get(path):
+            if path not in self.active | self.begun and not self.begins.get(path):
                 self.active[path] = _Subscription(end + 1)
 
     def _cancel(self, path: bytes) -> None:
         self.active.pop(path, None)
         self.begins.pop(path, None)
+        self.begun.pop(path, None)
         self.repeats.pop(path, None)
-        self.fetches = [each for each in self.fetches if each[0].path != path]
-        for fetch in [fetch for fetch in self.running if fetch.path == path]:
-            del self.running[fetch]
+        for fetch in [fetch for fetch in {**self.fetches, **self.running} if fetch.path == path]:
+            self.fetches.pop(fetch, None)
+            self.running.pop(fetch, None)
 
     def _message(self, message: Message, fetch: Fetch | None) -> None:
         id = message.id
@@ -201,12 +229,11 @@ class Model:
             self._fetch_of_its_own(step.fetch, count, step.end)
             return
         least = 1
-        if self.begins.get(path):
-            start, end = self.begins[path].pop(0)
-            first = self._first(path, start, end, count, step.end)
+        if path in self.begun:
+            first = self.begun.pop(path)
             self.active.setdefault(path, _Subscription(first)).next_id = first
             self.last_id = min(self.last_id, first - 1)
-            least = len(self.matching(path, first, end))
+            least = 0
         known = self.active[path]
         assert known.fetching is None
         # The store was asked a little before, and perhaps waited; the end of the fetch tells the rest.
@@ -215,20 +242,22 @@ class Model:
         known.fetching = count
         known.unconfirmed = True
 
-    def _first(self, path: bytes, start: int, end: int, count: int, now: int) -> int:
-        """Return from which id a receive command counts that was run at `end` and is announced at `now`."""
-        if 0 <= start <= end + 1:
-            return max(start, 1)
-        # It depends on what was stored when the store was asked: not before `end`, nor after `now`.
-        first = self.matching(path, 1, now)[-count] if count else now + 1
-        before = self.matching(path, 1, end)[start:] if start < 0 else []
-        assert count >= len(before), f"announces {count}, not the {len(before)} newest"
-        assert first >= (before[0] if before else 1 if start < 0 else end + 1), "begins too early"
-        return first
+    def _begin(self, path: bytes, first: int, now: int) -> None:
+        """Check from which id on a path counts of which the command was run some time before."""
+        start, end = self.begins[path].pop(0)
+        if start > 0:
+            assert first == start or end < first < start, f"begins with {first}"
+        elif start == 0:
+            assert first == 1
+        else:  # which ones were the newest when the store was asked
+            earliest, latest = (
+                (self.matching(path, 1, last)[start:] or [last + 1])[0] for last in (end, now)
+            )
+            assert earliest <= first <= latest, f"begins with {first}, not {earliest} to {latest}"
+        self.begun[path] = first
 
     def _fetch_of_its_own(self, fetch: Fetch, count: int, now: int) -> None:
-        at = next(n for n, (each, _) in enumerate(self.fetches) if each.path == fetch.path)
-        command, end = self.fetches.pop(at)
+        command, end = self.fetches.pop(fetch)
         start, most = command.start or 0, command.count or 0
         before, until_now = (self.matching(fetch.path, max(start, 1), last) for last in (end, now))
         if start < 0:

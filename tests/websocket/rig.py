@@ -20,7 +20,7 @@ from gobbler.websocket.connection import Connection, Flusher
 from gobbler.websocket.frames import BINARY, CLOSE, PING, PONG, Event, Parser
 from gobbler.websocket.peer import Services
 from gobbler.websocket.session import Session
-from tests.websocket.wire import client
+from tests.websocket import wire
 
 TIME = 1_400_000_000
 DEADLINE = 10.0
@@ -42,10 +42,14 @@ class Client:
 
     def send(self, *payloads: bytes, opcode: int = BINARY) -> None:
         """Send commands in one burst."""
-        self.raw(b"".join(client(opcode, payload) for payload in payloads))
+        self.raw(b"".join(wire.client(opcode, payload) for payload in payloads))
 
     def close(self, payload: bytes = b"\x03\xe8") -> None:
         self.send(payload, opcode=CLOSE)
+
+    def take(self, data: bytes) -> None:
+        """Take what has been read already."""
+        self._events += self._parser.feed(data)
 
     def event(self) -> Event:
         """Return the next frame, a ping and a pong too.

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import gevent
 import pytest
@@ -61,7 +62,8 @@ class Rig:
 
     def drain(self) -> tuple[int, list[Event]]:
         """Read until the server ends; return how many bytes the messages had, and all other frames."""
-        size, others = 0, []
+        size = 0
+        others: list[Event] = []
         while True:
             try:
                 opcode, payload = self.client.event()
@@ -127,7 +129,12 @@ def test_control_frames_are_answered_in_their_place(rig: Rig) -> None:
     rig.handler.then = lambda: rig.connection.push(encode(rig.handler.messages[-1]))
     rig.client.raw(frame(BINARY, b"a") + frame(PING, b"1") + frame(PING, b"2") + frame(PONG, b"x"))
     rig.client.raw(frame(BINARY, b"b"))
-    assert [rig.client.event() for _ in range(4)] == [(BINARY, b"a"), (PONG, b"1"), (PONG, b"2"), (BINARY, b"b")]
+    assert [rig.client.event() for _ in range(4)] == [
+        (BINARY, b"a"),
+        (PONG, b"1"),
+        (PONG, b"2"),
+        (BINARY, b"b"),
+    ]
 
 
 def test_half_a_frame_and_then_the_end(rig: Rig) -> None:
@@ -177,16 +184,20 @@ def test_a_socket_that_takes_little_gets_the_rest_later(make: Callable[..., Rig]
     rig.client.expect(b"and on")
 
 
+def went_on(rig: Rig, before: int) -> bool:
+    return rig.connection._stopped or len(rig.handler.messages) > before
+
+
 def test_a_client_that_does_not_read_is_not_read_from(make: Callable[..., Rig]) -> None:
     """However much longer than its commands the answers are."""
     rig = make(send_buffer=4096)
     answer = encode(bytes(10_000))
-    rig.handler.then = lambda: [rig.connection.push(answer) for _ in rig.handler.bursts[-1]] and None
+    rig.handler.then = lambda: rig.connection.push(answer * len(rig.handler.bursts[-1]))
     most = 0
     before = 0
     while not rig.connection._stopped:
         rig.client.send(b"send me much")
-        wait_until(lambda: rig.connection._stopped or len(rig.handler.messages) > before)
+        wait_until(partial(went_on, rig, before))
         most = max(most, rig.connection.queued)
         before = len(rig.handler.messages)
     assert QUEUE_LIMIT < most < QUEUE_LIMIT + 10 * len(answer)
@@ -270,6 +281,9 @@ def test_one_that_cannot_be_flushed_keeps_nobody_from_theirs(
 CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
 
 
+UNSENDABLE = [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535]
+
+
 @pytest.mark.parametrize("code", CODES)
 def test_the_peers_close_is_answered_with_its_code(rig: Rig, code: int) -> None:
     rig.client.close(code.to_bytes(2, "big") + "gründe".encode())
@@ -289,7 +303,7 @@ def test_a_close_without_a_code_is_answered_without_one(rig: Rig) -> None:
     ("payload", "answer"),
     [
         (b"\x03", (1002, "invalid close code")),
-        *((code.to_bytes(2, "big"), (1002, "invalid close code")) for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)),
+        *((code.to_bytes(2, "big"), (1002, "invalid close code")) for code in UNSENDABLE),
         (b"\x03\xe8\xff", (1007, "close reason is not UTF-8")),
     ],
 )  # fmt: skip
@@ -358,9 +372,7 @@ def test_the_close_frame_arrives_although_the_peer_keeps_sending() -> None:
     wait_until(lambda: handler.gone)
 
 
-def test_a_peer_that_never_answers_the_close_is_dropped(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_peer_that_never_answers_the_close_is_dropped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINGER_SECONDS", 0.01)
     rig.connection.close(1000)
     rig.client.expect_close(b"\x03\xe8")
@@ -413,6 +425,10 @@ def test_dropping_twice_is_passed_over(rig: Rig) -> None:
 # Silence
 
 
+def less_queued(rig: Rig, before: int) -> bool:
+    return rig.connection.queued < before
+
+
 def ticks(rig: Rig, number: int) -> None:
     for _ in range(number):
         rig.connection.tick(4)
@@ -451,7 +467,7 @@ def test_who_reads_slowly_is_not_silent(make: Callable[..., Rig]) -> None:
         ticks(rig, 3)
         before = rig.connection.queued
         rig.client.sock.recv(100_000)
-        wait_until(lambda before=before: rig.connection.queued < before)
+        wait_until(partial(less_queued, rig, before))
     assert rig.connection.state is State.OPEN
     ticks(rig, 5)
     assert rig.gone()

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import gevent
@@ -12,9 +13,9 @@ from gobbler.protocol import filters
 from gobbler.protocol.selector import Selector
 from gobbler.store.base import Bounds, MessageStore, Page
 from gobbler.store.memory import MemoryStore
-from gobbler.websocket import connection, fetch, receiver
+from gobbler.websocket import connection, fetch, receiver, session
 from gobbler.websocket.session import Session
-from tests.websocket.oracle import Model, Spy
+from tests.websocket.oracle import Model, SpiedReceiver, Spy
 from tests.websocket.rig import (
     Client,
     World,
@@ -178,14 +179,6 @@ def test_a_subscription_while_catching_up_counts_from_its_command_on(there: Worl
         b"#fetch-done /p/a",
         b"#fetch-done /p/b",
         b"#subscribed-to /p/a",
-    ] or notifications[:-1] == [
-        b"#subscribed-to /p/b",
-        b"#fetch-done /p/a",
-        b"#fetch-start /p/a 1",
-        b"#fetch-start /p/b 1",
-        b"#fetch-done /p/a",
-        b"#fetch-done /p/b",
-        b"#subscribed-to /p/b",
     ]
 
 
@@ -193,7 +186,9 @@ def test_repeating_a_subscription_is_confirmed_and_changes_nothing(there: World,
     stored = publish(there, b"/a", 1, 3)
     client.send(b"+ /a 0", b"+ /a", b"+ /a 3")
     client.expect(b"#fetch-start /a 3", *stored, b"#fetch-done /a")
-    client.expect(b"#subscribed-to /a", b"#fetch-start /a 1", stored[2], b"#fetch-done /a", b"#subscribed-to /a")
+    client.expect(
+        b"#subscribed-to /a", b"#fetch-start /a 1", stored[2], b"#fetch-done /a", b"#subscribed-to /a"
+    )
     client.send(b"+ /a")
     client.expect(b"#subscribed-to /a")
     client.expect(*publish(there, b"/a", 4, 4))
@@ -204,7 +199,7 @@ def test_very_many_replays_at_once(there: World, client: Client) -> None:
     stored = [publish(there, b"/p/%d" % id, id, id)[0] for id in range(1, 301)]
     client.send(*(b"+ /p/%d 0" % id for id in range(1, 301)), b"> /q\n\nlast")
     got = [client.receive() for _ in range(4 * 300 + 1)]
-    assert [each for each in got if each.startswith(b"/")] and sorted(got) == sorted(
+    assert sorted(got) == sorted(
         [
             *stored,
             *(b"#fetch-start /p/%d 1" % id for id in range(1, 301)),
@@ -320,16 +315,19 @@ def test_canceling_and_subscribing_again_during_a_replay(there: World) -> None:
     while b"#subscribed-to /p/y" not in got:
         got.append(client.receive())
     at = got.index(b"#canceled /p/x")
-    assert got[at:] == [b"#canceled /p/x", b"#subscribed-to /p/x", b"#fetch-done /p/y", b"#subscribed-to /p/y"]
+    assert got[at:] == [
+        b"#canceled /p/x",
+        b"#subscribed-to /p/x",
+        b"#fetch-done /p/y",
+        b"#subscribed-to /p/y",
+    ]
     client.expect(*publish(there, b"/p/x", 1_001, 1_001))
 
 
 def test_canceling_what_has_not_begun(there: World, client: Client) -> None:
     publish(there, b"/p/x", 1, 3)
     client.send(b"+ /p/y", b"+ /p/x 0", b"- /p/x", b"- /p/x")
-    client.expect(
-        b"#subscribed-to /p/y", b"#canceled /p/x", b"!error-bad-request not subscribed to /p/x"
-    )
+    client.expect(b"#subscribed-to /p/y", b"#canceled /p/x", b"!error-bad-request not subscribed to /p/x")
     client.expect(*publish(there, b"/p/y", 4, 4))
     client.expect_nothing()
 
@@ -345,7 +343,6 @@ def test_a_store_that_fails_during_the_replay(
 
     def fail(*_: object) -> Iterator[Page]:
         raise StoreUnavailable("/var/secret: input/output error")
-        yield
 
     client.send(b"+ /p/z", b"+ /q")
     client.expect(b"#subscribed-to /p/z", b"#subscribed-to /q")
@@ -428,7 +425,7 @@ class Story:
         self.chance = chance
         self.published = 0
         self.log: list[tuple[bytes, bool]] = []
-        self.spy = Spy(self, "p")
+        self.spy = Spy(lambda: self.published)
         ours, theirs = socket_pair(4096)
         self.session: Session = self.spy.session(self.spy.connection(ours, there.flusher), there.services)
         self.session.connection.start(self.session)
@@ -471,7 +468,7 @@ class Story:
 
     def read(self) -> None:
         for _ in range(self.chance.choice((1, 5, 20))):
-            with gevent.Timeout(0, False):
+            with suppress(TimeoutError), gevent.Timeout(0, TimeoutError()):
                 self.received.append(self.client.receive())
 
     def others(self) -> None:
@@ -485,7 +482,7 @@ class Story:
 
     def _quiet(self) -> bool:
         """Whether nothing is under way any more; what is sent is read meanwhile."""
-        with gevent.Timeout(0, False):
+        with suppress(TimeoutError), gevent.Timeout(0, TimeoutError()):
             self.received.append(self.client.receive())
         session = self.session
         return not (session._held or session.requests or self.there.metric("fetches"))
@@ -493,8 +490,9 @@ class Story:
 
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("kind", ["memory", "slow", "file"])
-@pytest.mark.parametrize("seed", range(40))
-def test_stories(kind: str, seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(30))
+def test_stories(kind: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "Receiver", SpiedReceiver)
     chance = random.Random(seed)
     store: MessageStore
     if kind == "file":
@@ -505,6 +503,6 @@ def test_stories(kind: str, seed: int, tmp_path: Path) -> None:
         story = Story(there, chance)
         story.run(150)
         story.finish()
-        sent = [step.payload for step in story.spy.steps if step.command is None]
+        sent = [step.payload for step in story.spy.steps if step.payload]
         assert story.received == sent
         Model(story.log).check(story.spy.steps)

@@ -79,7 +79,9 @@ def test_the_greeting(there: World) -> None:
 
 
 def test_sends_and_their_answers(there: World, marvin: Client) -> None:
-    marvin.send(b"> /foo\n\nhello", b"> /foo m1\n\nbinary \xff\x00\n\n", b"> /foo/bar/\n\n", b"> /foo", b"> /bar")
+    marvin.send(
+        b"> /foo\n\nhello", b"> /foo m1\n\nbinary \xff\x00\n\n", b"> /foo/bar/\n\n", b"> /foo", b"> /bar"
+    )
     marvin.expect(
         sent(1, "/foo"), sent(2, "/foo", "m1"), sent(3, "/foo/bar"), sent(4, "/foo"), sent(1, "/bar")
     )
@@ -145,7 +147,9 @@ def test_answers_come_in_the_order_of_the_sends(there: World, marvin: Client) ->
 
 def test_ids_and_plain_sends_mixed(marvin: Client) -> None:
     marvin.send(b"> /a\n\n1", b"> /a x\n\n2", b"> /a\n\n3", b"> /a y%d\n\n4", b"+ /a 0 4")
-    marvin.expect(sent(1, "/a"), sent(2, "/a", "x"), sent(3, "/a"), sent(4, "/a", "y%d"), b"#fetch-start /a 4")
+    marvin.expect(
+        sent(1, "/a"), sent(2, "/a", "x"), sent(3, "/a"), sent(4, "/a", "y%d"), b"#fetch-start /a 4"
+    )
     assert [marvin.receive().split(b",")[4] for _ in range(4)] == [b"", b"x", b"", b"y%d"]
 
 
@@ -322,9 +326,7 @@ def test_live_messages_come_once_and_after_the_store_has_them(there: World) -> N
     client.expect(b"#subscribed-to /foo", b"#subscribed-to /foo/bar", b"#subscribed-to /foo")
     publisher.send(b"> /foo/bar\n\n1", b"> /foobar\n\n2", b"> /foo\n\n3")
     publisher.expect(sent(1, "/foo/bar"), sent(1, "/foobar"), sent(2, "/foo"))
-    client.expect(
-        message(b"/foo/bar", 1, b"1", b"p", b"other"), message(b"/foo", 2, b"3", b"p", b"other")
-    )
+    client.expect(message(b"/foo/bar", 1, b"1", b"p", b"other"), message(b"/foo", 2, b"3", b"p", b"other"))
     client.send(b"- /foo", b"- /foo")
     client.expect(b"#canceled /foo", bad("not subscribed to /foo"))
     publisher.send(b"> /foo/bar\n\n4", b"> /foo\n\n5")
@@ -453,14 +455,16 @@ def test_more_fetches_than_run_at_once(there: World, marvin: Client) -> None:
         assert places == sorted(places)
 
 
-def test_too_many_subscriptions(
-    there: World, marvin: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_subscriptions(there: World, marvin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_SUBSCRIPTIONS", 3)
     marvin.send(b"+ /a", b"+ /b/x", b"+ /b/y 0")
     marvin.expect(
-        b"#subscribed-to /a", b"#subscribed-to /b/x", b"#fetch-start /b/y 0", b"#fetch-done /b/y", b"#subscribed-to /b/y"
-    )  # fmt: skip
+        b"#subscribed-to /a",
+        b"#subscribed-to /b/x",
+        b"#fetch-start /b/y 0",
+        b"#fetch-done /b/y",
+        b"#subscribed-to /b/y",
+    )
     marvin.send(b"+ /c", b"+ /a", b"- /a", b"+ /c", b"+ /a 0")
     refused = b"!error-subscribed-to %b more than 3 subscriptions"
     marvin.expect(
@@ -497,7 +501,15 @@ def test_the_close_comes_behind_the_answers(there: World, marvin: Client) -> Non
     marvin.raw(
         b"".join(
             frame(BINARY, each)
-            for each in (b"> /a\n\n1", b"+ /a -1", b"> x\n\n", b"> /b\n\n2", b"> y\n\n", b"> /c\n\n3", b"- /b")
+            for each in (
+                b"> /a\n\n1",
+                b"+ /a -1",
+                b"> x\n\n",
+                b"> /b\n\n2",
+                b"> y\n\n",
+                b"> /c\n\n3",
+                b"- /b",
+            )
         )
         + frame(CLOSE, b"\x03\xe9bye")
     )

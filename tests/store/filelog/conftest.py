@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_store(folder: Path) -> Iterator[Open]:
-    """Return a started store over the folder; whichever was opened before it is only forgotten, as by a crash."""
+    """Open a store over the folder; whichever was opened before it is only forgotten, as by a crash."""
     opened: list[FileStore] = []
 
     def open_(**options: object) -> FileStore:

@@ -1,7 +1,11 @@
 """Disks that are full or fail, at every call: what was acknowledged is kept, and nothing else."""
 
 import logging
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from zlib import crc32
@@ -11,6 +15,7 @@ import gevent.event
 import pytest
 
 from gobbler.errors import StoreUnavailable
+from gobbler.protocol.block import Chunk
 from gobbler.store.base import Bounds, Committed, Group
 from gobbler.store.filelog.partition import Partition
 from gobbler.store.filelog.store import FileStore
@@ -363,9 +368,7 @@ def test_a_segment_of_a_newer_version_is_left_alone(open_store: Open, folder: Pa
 
 
 @pytest.mark.parametrize("at", range(0, 200, 7))
-def test_a_torn_tail_is_cut_off_and_said(
-    open_store: Open, at: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_torn_tail_is_cut_off_and_said(open_store: Open, at: int, caplog: pytest.LogCaptureFixture) -> None:
     model = Model()
     store = open_store(segment_bytes=100_000)
     fill(store, model, 3)
@@ -396,3 +399,83 @@ def test_descriptors_are_closed_by_stop(tmp_path: Path) -> None:
         check_all(store, model)
         store.stop(5)
     assert more == [0]
+
+
+# Runs in a process of its own: publishes until the disk is full, frees some of it, goes on, and reports.
+FULL_DISK = """
+import os, resource, sys
+from gobbler.store.base import Committed, Group
+from gobbler.store.filelog.store import FileStore
+from gobbler.protocol.run import Run
+
+folder, limited = sys.argv[1], sys.argv[2] == "limited"
+store = FileStore(folder + "/messages", sync_seconds=0, segment_bytes=100_000)
+store.start()
+
+def publish(size):
+    [result] = store.append([Group("foo", [Run(b"/foo", b"", b"", [b"\\n" + b"x" * size])])])
+    if isinstance(result, Committed):
+        print("stored", result.first_id, size)
+    else:
+        print("refused", result)
+    return isinstance(result, Committed)
+
+if limited:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
+else:
+    with open(folder + "/ballast", "wb") as ballast:
+        ballast.write(bytes(300_000))
+assert publish(10)
+while publish(9_000):
+    pass
+assert not publish(9_000)
+store.bounds("foo")
+if limited:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+else:
+    os.unlink(folder + "/ballast")
+for _ in range(3):
+    assert publish(5_000)
+os.system("cp -r " + folder + "/messages " + sys.argv[3])
+os._exit(0)  # as by kill -9
+"""
+
+
+def full_disk(how: str, folder: Path, copy: Path) -> subprocess.CompletedProcess[str]:
+    """Run FULL_DISK below a limit of the file's size, or on a small disk of its own."""
+    command = [sys.executable, "-c", FULL_DISK, str(folder), how, str(copy)]
+    if how == "small":
+        mount = f"mount -t tmpfs -o size=600k tmpfs {folder} && exec"
+        command = ["unshare", "--mount", "sh", "-c", f"{mount} {shlex.join(command)}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def can_mount() -> bool:
+    """Whether a disk of its own can be had: as root, outside of most containers."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    tried = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+    )
+    return tried.returncode == 0
+
+
+@pytest.mark.parametrize("how", ["limited", "small"])
+def test_a_disk_that_is_really_full(tmp_path: Path, open_store: Open, how: str) -> None:
+    if how == "small" and not can_mount():
+        pytest.skip("needs root and a mount namespace")
+    folder, copy = tmp_path / "disk", tmp_path / "copy"
+    folder.mkdir()
+    done = full_disk(how, folder, copy)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" ", 2) for line in done.stdout.splitlines()]
+    stored = [(int(line[1]), int(line[2])) for line in lines if line[0] == "stored"]
+    refused = " ".join(line[2] for line in lines if line[0] == "refused")
+    assert ("File too large" if how == "limited" else "No space left on device") in refused
+    assert [id for id, _ in stored] == list(range(1, len(stored) + 1))
+    assert [size for _, size in stored[-3:]] == [5_000] * 3
+    store = open_store(folder=copy)
+    assert store.bounds("foo") == Bounds(1, len(stored))
+    frames = b"".join(page.frames for page in scanned(store, "foo", selector("/foo"), 1, len(stored)))
+    bodies = [len(message.body) for message in Chunk(1, len(stored), frames).messages()]
+    assert bodies == [size for _, size in stored]
