@@ -136,7 +136,9 @@ class Client(Process):
 
     def _shown(self, text: str) -> list[str]:
         lines = _COLOURS.sub("", text).replace(_NEXT_LINE, "\n").splitlines()
-        return [line for line in (re.sub("^(> )+", "", line) for line in lines) if line]
+        # Two threads write there: a prompt can stand before a line and, without its space, behind it.
+        bare = (re.sub("^(> )+", "", re.sub("(?<=')[> ]+$", "", line)) for line in lines)
+        return [line for line in bare if line]
 
 
 class Console:

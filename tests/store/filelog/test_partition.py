@@ -70,15 +70,14 @@ def test_one_write_for_several_blocks(partition: Partition, files: FaultyFiles) 
 
 def test_nothing_is_visible_before_the_commit(partition: Partition) -> None:
     write(partition)
+
+    def seen() -> tuple[bool, int, int]:
+        return partition.pinned, partition.last_id, partition.segments[-1].index().next_id
+
     written = partition.write([run("/foo", "x")], 1)
-    assert partition.uncommitted
-    assert partition.pinned
-    assert partition.last_id == 1
-    assert partition.segments[-1].index().next_id == 2
+    assert seen() == (True, 1, 2)
     written.commit()
-    assert not partition.pinned
-    assert partition.last_id == 2
-    assert partition.segments[-1].index().next_id == 3
+    assert seen() == (False, 2, 3)
 
 
 def test_what_is_revoked_is_not_in_the_file(partition: Partition) -> None:
