@@ -57,14 +57,11 @@ find_python() {
 }
 endef
 
-# The README's tour uses curl, and a test runs the tour.
-define install_test_tools
-command -v curl >/dev/null || install_debian curl ca-certificates
-endef
-
-# With its headers: Debian's gcc comes without.
-define install_bench_tools
+# The README's tour uses curl, and a test runs the tour. The benchmark, which tests run too, compiles its
+# driver (Debian's gcc comes without headers) and measures beside nats-server.
+define install_tools
 missing=()
+command -v curl >/dev/null || missing+=(curl ca-certificates)
 command -v nats-server >/dev/null || missing+=(nats-server)
 command -v wrk >/dev/null || missing+=(wrk)
 gcc -fsyntax-only -x c - <<<'#include <stdio.h>' 2>/dev/null || missing+=(gcc libc6-dev)
@@ -81,7 +78,7 @@ run: $(SERVER)  ## run the server; it keeps its data in ./var unless GOBBLER_STO
 
 test: check  ## run check, then all tests but the long ones; the last line says how many
 	@$(install_debian)
-	$(install_test_tools)
+	$(install_tools)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(DEV)  ## run the linters, the type checker and the tests of the architecture
@@ -96,7 +93,7 @@ format: $(DEV)  ## put the code into the one format, and repair what the linter 
 
 bench: $(DEV)  ## measure the server beside nats-server; ARGS are the options of `python -m bench`
 	@$(install_debian)
-	$(install_bench_tools)
+	$(install_tools)
 	$(BIN)/python -m bench $(ARGS)
 
 bench-short: override ARGS += --short
@@ -107,7 +104,7 @@ fuzz: $(DEV)  ## feed nonsense to the parsers for FUZZ_SECONDS (300)
 
 long: $(DEV)  ## run the long tests
 	@$(install_debian)
-	$(install_test_tools)
+	$(install_tools)
 	$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)
 
 clean:  ## remove what make has made, but not ./var, where `make run` keeps messages

@@ -102,5 +102,6 @@ def take_over(websocket: Any) -> tuple[socket.socket, bytes]:
     websocket.closed = True
     sock = _socket.socket(fileno=ours.detach())
     sock.setblocking(False)
-    sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    if sock.family in (_socket.AF_INET, _socket.AF_INET6):  # gunicorn may listen on a Unix socket
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     return cast("socket.socket", sock), already_read

@@ -437,6 +437,7 @@ else:
 for _ in range(3):
     assert publish(5_000)
 os.system("cp -r " + folder + "/messages " + sys.argv[3])
+sys.stdout.flush()
 os._exit(0)  # as by kill -9
 """
 
