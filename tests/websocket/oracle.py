@@ -86,10 +86,17 @@ class Spy:
 class SpiedReceiver(Receiver):
     """A receiver that has its session write down whose turn it is to begin."""
 
+    _added_by: Any = None
+
+    def _add(self, path: bytes) -> Any:
+        self._added_by = gevent.getcurrent()
+        return super()._add(path)
+
     def _admit(self, path: bytes, start: int | None) -> None:
-        before = len(self._requests or ())
+        self._added_by = None
         super()._admit(path, start)
-        if start is not None and len(self._requests or ()) < before:
+        # Meanwhile the event loop may have added a path that nobody had to wait for.
+        if self._added_by is gevent.getcurrent():
             self._session.begins(path, self._subscriptions[path].from_id)  # type: ignore[attr-defined]
 
 

@@ -28,17 +28,6 @@ from tests.websocket.rig import (
 )
 
 
-@pytest.fixture(params=["memory", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> MessageStore:
-    return memory_store() if request.param == "memory" else file_store(tmp_path / "log")
-
-
-@pytest.fixture
-def there(store: MessageStore) -> Iterator[World]:
-    with world(store) as made:
-        yield made
-
-
 @pytest.fixture
 def client(there: World) -> Client:
     return there.connect("u")[0]

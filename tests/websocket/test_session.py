@@ -1,6 +1,5 @@
 """A session: every command and every answer, to the byte."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import gevent
@@ -16,24 +15,12 @@ from tests.websocket.rig import (
     TIME,
     Client,
     World,
-    file_store,
     memory_store,
     message,
     wait_until,
     world,
 )
 from tests.websocket.wire import client as frame
-
-
-@pytest.fixture(params=["memory", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> MessageStore:
-    return memory_store() if request.param == "memory" else file_store(tmp_path / "log")
-
-
-@pytest.fixture
-def there(store: MessageStore) -> Iterator[World]:
-    with world(store) as made:
-        yield made
 
 
 @pytest.fixture
