@@ -19,6 +19,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.websocket.frames",
         "gobbler.store",
         "gobbler.store.index",
+        "gobbler.store.live_index",
+        "gobbler.store.sealed_index",
         "gobbler.store.filelog",
         "gobbler.store.filelog.layout",
         "gobbler.store.filelog.recovery",

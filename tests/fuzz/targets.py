@@ -127,11 +127,13 @@ def check_block(data: bytes) -> None:
 
 
 def _signed(data: bytes) -> bytes:
-    """Put the right checksum into what has the size of a block, or else nothing gets past it."""
+    """Put the right checksums into what has the size of a block, or else nothing gets past it."""
     size = block.size_at(data, 0)
     if size is None or size > len(data):
         return data
-    return data[:4] + crc32(data[8:size], SALT).to_bytes(4, "little") + data[8:]
+    body = crc32(data[12:size], SALT).to_bytes(4, "little")
+    head = crc32(body + data[12:40], SALT).to_bytes(4, "little")
+    return data[:4] + head + body + data[12:]
 
 
 def _blocks() -> tuple[bytes, ...]:

@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gobbler.protocol import filters
-from gobbler.protocol.block import Block
 from gobbler.protocol.run import Run
 from gobbler.protocol.selector import Selector
 from gobbler.store.base import Bounds, Committed, Group, MessageStore, Page
-
-NO_PARAMS: dict[str, str] = {}
 
 
 def run(path: str, *bodies: str, wanted: Mapping[str, str] | None = None) -> Run:
@@ -133,7 +130,3 @@ def check_all(store: MessageStore, model: Model) -> None:
         last = messages[-1].id
         assert store.bounds(partition) == Bounds(1, last)
         check_range(store, model, partition, selector(f"/{partition}"), 1, last, 1000)
-
-
-def all_frames(blocks: Sequence[Block]) -> bytes:
-    return b"".join(block.frames for block in blocks)

@@ -169,7 +169,7 @@ def test_newest_where_nothing_is_selected_is_behind_the_last(store: MessageStore
 
 
 @given(st.lists(groups, min_size=1, max_size=12), questions, st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_reading_gives_what_the_model_gives(
     kind: Kind, published: list[Group], asked: list[tuple[object, float, float, int]], data: st.DataObject
 ) -> None:

@@ -4,7 +4,9 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from gobbler.errors import KVError, StoreUnavailable
 from gobbler.kvstore.base import KVStore
@@ -149,6 +151,55 @@ def test_ids_are_reserved_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
     assert puts == [b"%d" % (1 + RESERVED)]
     first_of(store, "/foo", "x")
     assert len(puts) == 2
+
+
+class Slow(MemoryKVStore):
+    """Takes its time for one operation."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__()
+        self.start()
+        self.operation = operation
+        self.entered, self.go_on = Event(), Event()
+
+    def _wait(self, operation: str) -> None:
+        if operation == self.operation:
+            self.entered.set()
+            assert self.go_on.wait(10)
+
+    def _get(self, schema: str, key: str) -> bytes | None:
+        found = super()._get(schema, key)
+        self._wait("get")
+        return found
+
+    def _put(self, schema: str, key: str, value: bytes) -> None:
+        super()._put(schema, key, value)
+        self._wait("put")
+
+
+def test_messages_that_come_while_the_ids_are_asked_for_are_seen() -> None:
+    kvstore = Slow("get")
+    store = opened(kvstore)
+    reading = gevent.spawn(store.bounds, "foo")
+    assert kvstore.entered.wait(10)
+    kvstore.operation = ""
+    assert first_of(store, "/foo", "1") == 1
+    kvstore.go_on.set()
+    assert reading.get(timeout=10) == Bounds(1, 1)
+
+
+def test_nothing_is_stored_after_a_stop_that_came_while_ids_were_reserved() -> None:
+    kvstore = Slow("put")
+    store, told = MemoryStore(LIMIT, kvstore), []
+    store.listen(lambda partition, blocks: told.append(partition))
+    store.start()
+    publishing = gevent.spawn(store.append, [Group("foo", [run("/foo", "x")])])
+    assert kvstore.entered.wait(10)
+    store.stop(5)
+    kvstore.go_on.set()
+    [refused] = publishing.get(timeout=10)
+    assert isinstance(refused, StoreUnavailable)
+    assert told == []
 
 
 def test_what_the_key_value_store_cannot_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

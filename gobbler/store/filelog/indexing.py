@@ -37,7 +37,7 @@ def extend(
     while index.end < end():
         wanted = min(size, end() - index.end)
         raw = read(wanted, index.end)
-        last = len(raw) < wanted or index.end + wanted >= end()
+        last = index.end + wanted >= end()
         if _enter(index, raw, salt, path):
             size = piece
             gevent.sleep(0)

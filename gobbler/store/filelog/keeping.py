@@ -107,7 +107,6 @@ class Keeper:
     def _note(self, segment: FileSegment, error: StoreUnavailable) -> None:
         log.error("cannot sync %s: %s", segment.path, error)
         self._failed = str(error)
-        self._known.discard(segment.path)
 
     def _sync_segment(self, segment: FileSegment) -> None:
         """Sync a file, and before its first time the folders that lead to it."""
