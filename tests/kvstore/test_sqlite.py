@@ -159,7 +159,7 @@ def test_sync_chooses_how_durable_a_commit_is(path: Path, sync: bool, mode: int)
 def test_the_contract_holds_when_everything_is_patched(tmp_path: Path) -> None:
     contract = Path(__file__).with_name("test_base.py")
     # A folder of its own: pytest's shared one is tidied by every run that goes on at the same time.
-    command = [sys.executable, "-c", PATCHED, f"--basetemp={tmp_path / 'nested'}", contract]
+    command = [sys.executable, "-c", PATCHED, f"--basetemp={tmp_path / 'nested'}", str(contract)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert " passed" in run.stdout
