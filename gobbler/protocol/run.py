@@ -24,7 +24,7 @@ class Run:
     `filters` is canonical JSON (`protocol.filters.encode`) or empty.
     """
 
-    __slots__ = ("application_id", "filters", "message_ids", "path", "size", "tails", "user_id")
+    __slots__ = ("application_id", "filters", "message_ids", "path", "tails", "user_id")
 
     def __init__(
         self,

@@ -122,10 +122,7 @@ class Session:
         if self._held is not None:
             self._held += messages
             return
-        position = self._run(messages)
-        if position < len(messages):
-            self._held = messages[position:]
-        self.connection.busy(bool(self._answers) or self._held is not None)
+        self._run_or_hold(messages)
 
     def finishing(self, code: int, reason: str = "") -> None:
         """Close when what the client sent before has been answered."""
@@ -145,6 +142,15 @@ class Session:
         self.services.metrics.sessions.dec()
 
     # Commands
+
+    def _run_or_hold(self, messages: list[Event]) -> bool:
+        """Run commands, hold those that have to wait, and say whether the client has to wait, too."""
+        position = self._run(messages)
+        if position < len(messages):
+            self._held = messages[position:]
+        busy = bool(self._answers) or self._held is not None
+        self.connection.busy(busy)
+        return busy
 
     def _run(self, messages: list[Event]) -> int:
         """Run commands until one has to wait; return how many were run."""
@@ -253,13 +259,7 @@ class Session:
 
     def _go_on(self) -> None:
         held, self._held = self._held, None
-        if held:
-            position = self._run(held)
-            if position < len(held):
-                self._held = held[position:]
-        busy = bool(self._answers) or self._held is not None
-        self.connection.busy(busy)
-        if not busy and self._goodbye is not None:
+        if not self._run_or_hold(held or []) and self._goodbye is not None:
             self.connection.close(*self._goodbye)
 
     def _bad_request(self, error: GobblerError) -> None:
