@@ -8,22 +8,32 @@ and the error texts follow from it.
 
 # ruff: noqa: RUF009 - `option` makes a dataclass field; it is not a default that instances share.
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import combinations
 from pathlib import Path
 
+from gobbler import database_url
 from gobbler.errors import ConfigError
 from gobbler.kinds import (
     ADDRESS,
+    BROKERS,
     DURATION,
     ENDPOINT,
+    FILE,
     FOLDER,
+    HEXADECIMAL,
+    KAFKA_TOPIC,
     SWITCH,
     SYNC_INTERVAL,
+    TEXT,
+    TOPIC,
     URL_PREFIX,
+    WEB_ADDRESS,
+    WORKERS,
     Address,
+    number,
     one_of,
     optional,
     size,
@@ -32,7 +42,13 @@ from gobbler.options import Also, File, Settings, option
 
 SERVER = "Server"
 STORAGE = "Storage"
+POSTGRES = "PostgreSQL"
 WEBSOCKET = "WebSocket"
+PUSH = "Push notifications"
+FCM = "Firebase Cloud Messaging"
+APNS = "Apple Push Notification service"
+SMS = "SMS"
+KAFKA = "Kafka"
 ADMINISTRATION = "Administration"
 
 CONFIG_VARIABLE = "GOBBLER_CONFIG"
@@ -50,6 +66,11 @@ def _port(text: str) -> str:
     if not (text.isascii() and text.isdigit()):
         raise ValueError("is not a port")
     return f":{text}"
+
+
+def _from_url(part: Callable[[str], str | None]) -> Also:
+    """Take an option of PostgreSQL from DATABASE_URL, which holds a password."""
+    return Also("DATABASE_URL", part, secret=True)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,8 +102,9 @@ class Config(Settings):
     )
 
     kvs: str = option(
-        "--kvs", one_of("memory", "file"), "file",
-        "Where keys and values are kept; file is SQLite in the storage path.", group=STORAGE,
+        "--kvs", one_of("memory", "file", "postgres"), "file",
+        "Where keys and values (push subscriptions) are kept; file is SQLite in the storage path.",
+        group=STORAGE,
     )
     ms: str = option(
         "--ms", one_of("memory", "file"), "file",
@@ -116,6 +138,38 @@ class Config(Settings):
         "With --ms file: drop a partition's oldest segments when it is larger.", group=STORAGE,
     )
 
+    pg_host: str = option(
+        "--pg-host", TEXT, "localhost", "Host, or folder of the socket, of the server for --kvs postgres. "
+        "DATABASE_URL is understood too, for this and the other options of this group.",
+        group=POSTGRES, also=(_from_url(database_url.host),),
+    )
+    pg_port: int = option(
+        "--pg-port", number(1, 65535), "5432", "Its port.",
+        group=POSTGRES, also=(_from_url(database_url.port),),
+    )
+    pg_user: str = option(
+        "--pg-user", TEXT, "gobbler", "The user to log in as.",
+        group=POSTGRES, also=(_from_url(database_url.user),),
+    )
+    pg_password: str = option(
+        "--pg-password", TEXT, "gobbler", "The user's password.",
+        group=POSTGRES, also=(_from_url(database_url.password),), secret=True,
+    )
+    pg_dbname: str = option(
+        "--pg-dbname", TEXT, "gobbler", "The database.",
+        group=POSTGRES, also=(_from_url(database_url.dbname),),
+    )
+    pg_sslmode: str = option(
+        "--pg-sslmode", one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full"), "prefer",
+        "Whether the connection is encrypted, and how the server's certificate is checked.",
+        group=POSTGRES, also=(_from_url(database_url.sslmode),),
+    )
+    pg_ca_file: Path | None = option(
+        "--pg-ca-file", FILE, "",
+        "Certificates that --pg-sslmode verify-ca and verify-full trust; without it, libpq's own file.",
+        group=POSTGRES, also=(_from_url(database_url.ca_file),),
+    )
+
     ws: bool = option("--ws", SWITCH, "on", "Serve WebSocket clients.", group=WEBSOCKET)
     ws_prefix: str = option(
         "--ws-prefix", URL_PREFIX, "/stream/",
@@ -127,6 +181,158 @@ class Config(Settings):
         group=WEBSOCKET,
     )
 
+    push_retry_delay: float | None = option(
+        "--push-retry-delay", optional(DURATION), "off",
+        "Try a notification that failed again after so long, then after twice that and so on; off: as the "
+        "provider asks for, 10 s (FCM) or 2 s (APNs, SMS).",
+        group=PUSH,
+    )
+
+    fcm: bool = option("--fcm", SWITCH, "off", "Send push notifications through FCM.", group=FCM)
+    fcm_workers: int = option(
+        "--fcm-workers", WORKERS, "auto",
+        "How many workers send, each up to 50 notifications at a time; auto: one a processor.", group=FCM,
+    )
+    fcm_prefix: str = option(
+        "--fcm-prefix", URL_PREFIX, "/fcm/", "Path of the interface for FCM's subscriptions.", group=FCM,
+    )
+    fcm_endpoint: str = option(
+        "--fcm-endpoint", WEB_ADDRESS, "https://fcm.googleapis.com",
+        "Where FCM is; with --fcm-api-key the whole address that notifications are posted to.", group=FCM,
+    )
+    fcm_service_account_file: Path | None = option(
+        "--fcm-service-account-file", FILE, "",
+        "The service account's key, as Google's console gives it, for the HTTP v1 protocol.", group=FCM,
+    )
+    fcm_project_id: str = option(
+        "--fcm-project-id", TEXT, "", "The Firebase project; without it, that of the service account.",
+        group=FCM,
+    )
+    fcm_api_key: str = option(
+        "--fcm-api-key", TEXT, "",
+        "Key of the legacy protocol, which gateways still speak; needs --fcm-endpoint.",
+        group=FCM, secret=True,
+    )
+    fcm_ca_file: Path | None = option(
+        "--fcm-ca-file", FILE, "",
+        "Certificates to trust in place of the public ones, for FCM and its token endpoint.", group=FCM,
+    )
+
+    apns: bool = option("--apns", SWITCH, "off", "Send push notifications through APNs.", group=APNS)
+    apns_production: bool = option(
+        "--apns-production", SWITCH, "off", "Use Apple's production service, not the sandbox.", group=APNS,
+    )
+    apns_workers: int = option(
+        "--apns-workers", WORKERS, "auto",
+        "How many workers send, each up to 50 notifications at a time; auto: one a processor.", group=APNS,
+    )
+    apns_prefix: str = option(
+        "--apns-prefix", URL_PREFIX, "/apns/", "Path of the interface for APNs' subscriptions.", group=APNS,
+    )
+    apns_app_topic: str = option(
+        "--apns-app-topic", TEXT, "", "The app's bundle id: the APNs topic.", group=APNS,
+    )
+    apns_cert_file: Path | None = option(
+        "--apns-cert-file", FILE, "", "A certificate with its key, as PKCS#12 (.p12).", group=APNS,
+    )
+    apns_cert_bytes: bytes = option(
+        "--apns-cert-bytes", HEXADECIMAL, "", "The same in place of a file.", group=APNS, secret=True,
+    )
+    apns_cert_password: str = option(
+        "--apns-cert-password", TEXT, "", "Its password.", group=APNS, secret=True,
+    )
+    apns_key_file: Path | None = option(
+        "--apns-key-file", FILE, "", "A provider token's key (.p8), in place of a certificate.", group=APNS,
+    )
+    apns_key_id: str = option("--apns-key-id", TEXT, "", "The key's id.", group=APNS)
+    apns_team_id: str = option("--apns-team-id", TEXT, "", "The team that the key belongs to.", group=APNS)
+    apns_endpoint: str = option(
+        "--apns-endpoint", WEB_ADDRESS, "",
+        "Where APNs is; without it, Apple's as --apns-production says.", group=APNS,
+    )
+    apns_ca_file: Path | None = option(
+        "--apns-ca-file", FILE, "", "Certificates to trust in place of the public ones.", group=APNS,
+    )
+
+    sms: bool = option("--sms", SWITCH, "off", "Send SMS through Vonage (formerly Nexmo).", group=SMS)
+    sms_api_key: str = option("--sms-api-key", TEXT, "", "The account's key.", group=SMS, secret=True)
+    sms_api_secret: str = option(
+        "--sms-api-secret", TEXT, "", "The account's secret.", group=SMS, secret=True,
+    )
+    sms_topic: str = option(
+        "--sms-topic", TOPIC, "/sms", "Messages to this topic and below it are sent as SMS.", group=SMS,
+    )
+    sms_workers: int = option(
+        "--sms-workers", WORKERS, "auto",
+        "How many workers send, each up to 50 SMS at a time; auto: one a processor.", group=SMS,
+    )
+    sms_from: str = option(
+        "--sms-from", TEXT, "", "The sender of an SMS that names none: a number or a name.", group=SMS,
+    )
+    sms_rate: int = option(
+        "--sms-rate", number(1, 10_000), "30", "How many requests a second the account allows.", group=SMS,
+    )
+    sms_max_parts: int = option(
+        "--sms-max-parts", number(1, 10), "1",
+        "Send a text of up to so many parts (160 or 70 characters, fewer where there are several); "
+        "refuse longer ones.",
+        group=SMS,
+    )
+    sms_signature_method: str = option(
+        "--sms-signature-method", one_of("md5hash", "md5", "sha1", "sha256", "sha512"), "sha256",
+        "How requests and receipts are signed.", group=SMS,
+    )
+    sms_signature_secret: str = option(
+        "--sms-signature-secret", TEXT, "",
+        "Sign requests with this secret in place of --sms-api-secret, and refuse receipts that are not.",
+        group=SMS, secret=True,
+    )
+    sms_receipt_endpoint: str = option(
+        "--sms-receipt-endpoint", ENDPOINT, "/sms/receipt",
+        'Path that the provider sends delivery receipts to; "" turns it off.', group=SMS,
+    )
+    sms_receipt_url: str = option(
+        "--sms-receipt-url", WEB_ADDRESS, "",
+        "The same as the provider sees it; without it, receipts go where the account's settings say.",
+        group=SMS,
+    )
+    sms_endpoint: str = option(
+        "--sms-endpoint", WEB_ADDRESS, "https://rest.nexmo.com/sms/json", "Where SMS are posted to.",
+        group=SMS,
+    )
+    sms_ca_file: Path | None = option(
+        "--sms-ca-file", FILE, "", "Certificates to trust in place of the public ones.", group=SMS,
+    )
+
+    kafka_brokers: tuple[str, ...] = option(
+        "--kafka-brokers", BROKERS, "", "Report events to Kafka, through these brokers.", group=KAFKA,
+    )
+    sms_kafka_topic: str = option(
+        "--sms-kafka-topic", KAFKA_TOPIC, "", "The Kafka topic of SMS and their receipts.", group=KAFKA,
+    )
+    subscribe_kafka_topic: str = option(
+        "--subscribe-kafka-topic", KAFKA_TOPIC, "", "The Kafka topic of push subscriptions.", group=KAFKA,
+    )
+    fcm_kafka_topic: str = option(
+        "--fcm-kafka-topic", KAFKA_TOPIC, "", "The Kafka topic of notifications through FCM.", group=KAFKA,
+    )
+    apns_kafka_topic: str = option(
+        "--apns-kafka-topic", KAFKA_TOPIC, "", "The Kafka topic of notifications through APNs.", group=KAFKA,
+    )
+    kafka_security: str = option(
+        "--kafka-security", one_of("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"), "plaintext",
+        "How to talk to the brokers.", group=KAFKA,
+    )
+    kafka_ca_file: Path | None = option(
+        "--kafka-ca-file", FILE, "", "Certificates to trust in place of the public ones.", group=KAFKA,
+    )
+    kafka_mechanism: str = option(
+        "--kafka-mechanism", one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "PLAIN",
+        "How to log in, with sasl_plaintext and sasl_ssl.", group=KAFKA,
+    )
+    kafka_user: str = option("--kafka-user", TEXT, "", "The user to log in as.", group=KAFKA)
+    kafka_password: str = option("--kafka-password", TEXT, "", "Its password.", group=KAFKA, secret=True)
+
     health_endpoint: str = option(
         "--health-endpoint", ENDPOINT, "/admin/healthcheck",
         'Path that tells whether the server is well; "" turns it off.', group=ADMINISTRATION,
@@ -134,6 +340,10 @@ class Config(Settings):
     metrics_endpoint: str = option(
         "--metrics-endpoint", ENDPOINT, "/admin/metrics",
         'Path of the metrics for Prometheus; "" turns it off.', group=ADMINISTRATION,
+    )
+    toggles_endpoint: str = option(
+        "--toggles-endpoint", ENDPOINT, "/admin/toggles",
+        'Path that stops and starts connectors; "" turns it off.', group=ADMINISTRATION,
     )
     profile: str | None = option(
         "--profile", optional(one_of("cpu", "mem", "block")), "off",
@@ -159,6 +369,11 @@ def load(argv: Mapping[str, object], environ: Mapping[str, str], file: str | Non
     config = Config.read(argv, environ, File.read(name) if name else File("", {}))
     _check_paths(config)
     _check_memory(config)
+    _check_fcm(config)
+    _check_apns(config)
+    _check_sms(config)
+    if config.kafka_security.startswith("sasl") and not config.kafka_user:
+        raise ConfigError(f"--kafka-user: --kafka-security {config.kafka_security} needs one")
     return config
 
 
@@ -178,6 +393,10 @@ def _check_paths(config: Config) -> None:
         ("--ws-prefix", config.ws_prefix if config.ws else ""),
         ("--health-endpoint", config.health_endpoint),
         ("--metrics-endpoint", config.metrics_endpoint),
+        ("--toggles-endpoint", config.toggles_endpoint),
+        ("--fcm-prefix", config.fcm_prefix if config.fcm else ""),
+        ("--apns-prefix", config.apns_prefix if config.apns else ""),
+        ("--sms-receipt-endpoint", config.sms_receipt_endpoint if config.sms else ""),
     ]
     for (first, one), (second, other) in combinations([claim for claim in claims if claim[1]], 2):
         if _overlap(one, other):
@@ -197,3 +416,40 @@ def _check_memory(config: Config) -> None:
             f"--ms-memory-bytes: {config.ms_memory_bytes} bytes cannot hold one message of "
             f"--max-message-size ({config.max_message_size} bytes)"
         )
+
+
+def _check_fcm(config: Config) -> None:
+    if not config.fcm:
+        return
+    if bool(config.fcm_service_account_file) == bool(config.fcm_api_key):
+        raise ConfigError("--fcm: needs either --fcm-service-account-file or --fcm-api-key")
+    if config.fcm_api_key and config.fcm_endpoint == Config().fcm_endpoint:
+        raise ConfigError(
+            "--fcm-api-key: Google no longer speaks the legacy protocol; name a gateway with --fcm-endpoint"
+        )
+    if not config.fcm_endpoint:
+        raise ConfigError("--fcm-endpoint: must not be empty")
+
+
+def _check_apns(config: Config) -> None:
+    if not config.apns:
+        if config.apns_production:
+            raise ConfigError("--apns-production: needs --apns")
+        return
+    if [bool(config.apns_cert_file), bool(config.apns_cert_bytes), bool(config.apns_key_file)].count(
+        True
+    ) != 1:
+        raise ConfigError("--apns: needs one of --apns-cert-file, --apns-cert-bytes and --apns-key-file")
+    if config.apns_key_file and not (config.apns_key_id and config.apns_team_id):
+        raise ConfigError("--apns-key-file: needs --apns-key-id and --apns-team-id")
+    if not config.apns_app_topic:
+        raise ConfigError("--apns: needs --apns-app-topic")
+
+
+def _check_sms(config: Config) -> None:
+    if not config.sms:
+        return
+    if not config.sms_api_key or not (config.sms_api_secret or config.sms_signature_secret):
+        raise ConfigError("--sms: needs --sms-api-key, and --sms-api-secret or --sms-signature-secret")
+    if not config.sms_endpoint:
+        raise ConfigError("--sms-endpoint: must not be empty")

@@ -5,12 +5,17 @@ A reader raises ValueError whose text completes the sentence "<value> ...":
 opened, a host is not resolved.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from gobbler.errors import InvalidTopic
+from gobbler.protocol.topic import canonical
 
 T = TypeVar("T")
 
@@ -21,6 +26,8 @@ _SIZE_UNITS = {"b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s?(ms|s|m|h|d)?")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST = re.compile(r"[A-Za-z0-9_.-]*")
+_BROKER = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_KAFKA_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _URL_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 
 
@@ -152,6 +159,82 @@ def _url_prefix(text: str) -> str:
     return _url_path(text.rstrip("/") + "/")
 
 
+def number(minimum: int, maximum: int) -> Kind[int]:
+    """A whole number between two others."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,12}", text) or not minimum <= int(text) <= maximum:
+            raise ValueError(f"is not a whole number from {minimum} to {maximum}")
+        return int(text)
+
+    return Kind("NUMBER", read)
+
+
+def _workers(text: str) -> int:
+    if text == "auto":
+        return os.cpu_count() or 1
+    try:
+        return number(1, 1000).read(text)
+    except ValueError:
+        raise ValueError("is neither auto nor a whole number from 1 to 1000") from None
+
+
+def _text(text: str) -> str:
+    if any(ord(character) < ord(" ") for character in text):
+        raise ValueError("holds a control character")
+    return text
+
+
+def _file(text: str) -> Path | None:
+    if "\0" in text:
+        raise ValueError("is not a file")
+    return Path(text) if text else None
+
+
+def _hexadecimal(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        # `from None`: the original error tells where in a secret it stopped.
+        raise ValueError("is not bytes in hexadecimal") from None
+
+
+def _web_address(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none, or brackets around no IPv6 address
+        whole = False
+    if not whole or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("is not an address such as https://host or https://host:8443/path")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must have no user, password, query or fragment")
+    return text.rstrip("/")
+
+
+def _topic(text: str) -> str:
+    try:
+        return canonical(text.encode("utf-8", "surrogateescape")).decode()
+    except InvalidTopic as error:
+        raise ValueError(f"is not a topic such as /sms: {error}") from None
+
+
+def _brokers(text: str) -> tuple[str, ...]:
+    found = tuple(text.replace(",", " ").split())
+    for broker in found:
+        if not _BROKER.fullmatch(broker) or not 0 < int(broker.rpartition(":")[2]) <= MAX_PORT:
+            raise ValueError("is not host:port, or several of them separated by commas or spaces")
+    return found
+
+
+def _kafka_topic(text: str) -> str:
+    if text and (not _KAFKA_TOPIC.fullmatch(text) or text in (".", "..")):
+        raise ValueError("is not a name that a Kafka topic may have: letters, digits, '.', '_' and '-'")
+    return text
+
+
 SWITCH: Kind[bool] = Kind("", _switch)
 """true, 1, yes, on; false, 0, no, off."""
 
@@ -172,3 +255,27 @@ ENDPOINT: Kind[str] = Kind("PATH", _endpoint)
 
 URL_PREFIX: Kind[str] = Kind("PREFIX", _url_prefix)
 """The beginning of paths; with a slash at both ends, whether or not the last was given."""
+
+WORKERS: Kind[int] = Kind("NUMBER", _workers)
+"""How many workers; `auto` is the number of processors."""
+
+TEXT: Kind[str] = Kind("TEXT", _text)
+"""Any text on one line; empty is none."""
+
+FILE: Kind[Path | None] = Kind("FILE", _file)
+"""A file; whether it can be read shows when it is. Empty is None."""
+
+HEXADECIMAL: Kind[bytes] = Kind("HEX", _hexadecimal)
+"""Bytes in hexadecimal; empty is none."""
+
+WEB_ADDRESS: Kind[str] = Kind("URL", _web_address)
+"""`http://` or `https://`, a host, and perhaps port and path, without a slash at the end; empty is none."""
+
+TOPIC: Kind[str] = Kind("TOPIC", _topic)
+"""A topic of Gobbler, canonical."""
+
+BROKERS: Kind[tuple[str, ...]] = Kind("HOST:PORT,...", _brokers)
+"""Kafka brokers, separated by commas or spaces; empty is none."""
+
+KAFKA_TOPIC: Kind[str] = Kind("TOPIC", _kafka_topic)
+"""The name of a Kafka topic; empty is none."""

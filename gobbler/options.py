@@ -8,7 +8,7 @@ the source, it is text when it arrives, and the option's `Kind` reads it.
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,8 @@ class Also:
 
     variable: str
     translate: Callable[[str], str | None]
+    secret: bool = False
+    """Whether its value holds a secret, even for an option that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +169,24 @@ class Settings:
         A secret's published default is none: hiding it would only blot out ordinary words.
         """
         values = ((o, getattr(self, o.name)) for o in self.options() if o.secret)
-        return tuple(str(value) for o, value in values if value and value != o.kind.read(o.default))
+        return tuple(_written(value) for o, value in values if value and value != o.kind.read(o.default))
 
     def _shown(self, option: Option) -> object:
         value = getattr(self, option.name)
         if option.secret:
-            return "***" if value else value
-        return value if isinstance(value, bool | int | float | None) else str(value)
+            return "***" if value else ""
+        return value if isinstance(value, bool | int | float | None) else _written(value)
 
     def __repr__(self) -> str:
         """Show every option; a secret as `***`."""
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.public().items())})"
+
+
+def _written(value: object) -> str:
+    """Write a value as it is given."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return ",".join(value) if isinstance(value, tuple) and type(value) is tuple else str(value)
 
 
 def shorten(text: str) -> str:
@@ -207,6 +216,7 @@ def _also_given(option: Option, environ: Mapping[str, str]) -> Iterator[tuple[st
             # Others set these variables, so an empty one means "not given", never "".
             translated = also.translate(text) if text else None
         except ValueError as error:
-            raise option.refused(text, str(error), where) from error
+            shown = replace(option, secret=option.secret or also.secret)
+            raise shown.refused(text, str(error), where) from None if also.secret else error
         if translated is not None:
             yield translated, where

@@ -25,6 +25,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.store.filelog.layout",
         "gobbler.store.filelog.recovery",
         "gobbler.kvstore",
+        "gobbler.database_url",
+        "gobbler.reporting",
+        "gobbler.reporting.events",
+        "gobbler.connectors",
+        "gobbler.connectors.outcome",
+        "gobbler.connectors.fcm",
+        "gobbler.connectors.fcm.payload",
+        "gobbler.connectors.apns",
+        "gobbler.connectors.apns.payload",
+        "gobbler.connectors.sms",
+        "gobbler.connectors.sms.payload",
     ),
     "basics": (
         "gobbler.kinds",
@@ -37,10 +48,20 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.profiling",
         "gobbler.storage",
     ),
-    "seams": ("gobbler.store.base", "gobbler.kvstore.base"),
+    "seams": (
+        "gobbler.store.base",
+        "gobbler.kvstore.base",
+        "gobbler.connectors.base",
+        "gobbler.reporting.base",
+    ),
+    "fcm": ("gobbler.connectors.fcm.*",),
+    "apns": ("gobbler.connectors.apns.*",),
+    "sms": ("gobbler.connectors.sms.*",),
+    "reporting": ("gobbler.reporting.*",),
     "key-value stores": ("gobbler.kvstore.*",),
     "message stores": ("gobbler.store.*",),
     "router": ("gobbler.router.*",),
+    "connectors": ("gobbler.connectors.*",),
     "doors": ("gobbler.websocket.*", "gobbler.rest.*", "gobbler.admin.*"),
     "server": ("gobbler.app", "gobbler.handler", "gobbler.listener", "gobbler.server", "gobbler.wsgi"),
     "commands": ("gobbler.cli.*", "gobbler.__main__"),
@@ -48,9 +69,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
 
 # Layers that could be imported by their place, but are only known through the seams.
 BEHIND_A_SEAM: dict[str, tuple[str, ...]] = {
+    "apns": ("fcm",),
+    "sms": ("fcm", "apns"),
     "message stores": ("key-value stores",),
+    "connectors": ("fcm", "apns", "sms", "key-value stores", "message stores", "reporting"),
     "router": ("key-value stores", "message stores"),
-    "doors": ("key-value stores", "message stores"),
+    "doors": ("key-value stores", "message stores", "fcm", "apns", "reporting"),
 }
 
 # What no module of a layer may import; each name stands for the package with everything in it.
@@ -62,6 +86,11 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "seams": WEB,
     "key-value stores": WEB,
     "message stores": WEB,
+    "fcm": WEB,
+    "apns": WEB,
+    "sms": WEB,
+    "reporting": WEB,
+    "connectors": (*WEB, "gobbler.websocket"),
     "router": (*WEB, "gobbler.websocket"),
 }
 

@@ -1,0 +1,1 @@
+"""SMS through Vonage, formerly Nexmo."""

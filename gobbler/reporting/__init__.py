@@ -1,0 +1,1 @@
+"""Reporting: what has happened, told to others."""

@@ -1,0 +1,66 @@
+"""A fake provider as a process of its own: it prints the port that it listens on, then serves."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+from tests.providers.certificates import Authority
+
+ROOT = Path(__file__).parents[2]
+
+
+class Provider:
+    """Runs `python -m <module> --port 0 --certificate FILE --key FILE --record FILE ...`; a context manager.
+
+    The fake appends a line of JSON to `record` for every notification that it accepts or refuses,
+    before it answers; `received` reads them. With `port`, it comes back where it was.
+    """
+
+    def __init__(self, module: str, folder: Path, *options: str, authority: Authority | None = None) -> None:
+        self.module = module
+        self.options = options
+        self.authority = authority or Authority(folder)
+        self.record = folder / f"{module.rpartition('.')[2]}.jsonl"
+        self.port = 0
+        self._pair = self.authority.pair()
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it listens; after a `stop`, on the same port."""
+        command = [sys.executable, "-m", self.module, "--port", str(self.port)]
+        command += ["--certificate", str(self._pair.certificate), "--key", str(self._pair.key)]
+        command += ["--record", str(self.record), *self.options]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the fake provider ended at once"
+        self.port = int(line)
+
+    def stop(self) -> None:
+        """End it at once: every connection breaks; again: do nothing."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def received(self) -> list[dict[str, Any]]:
+        """Return what it has recorded, oldest first."""
+        if not self.record.exists():
+            return []
+        whole, _, _ = self.record.read_text(encoding="utf-8").rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
