@@ -138,18 +138,28 @@ class Block:
 
     def spans(self, selector: Selector, first_id: int, last_id: int) -> list[tuple[int, int]]:
         """Return the ordinals [start, stop) of what a selector selects with ids in [first_id, last_id]."""
+        spans: list[tuple[int, int]] = []
+        for _, start, stop in self._selected(selector, first_id, last_id):
+            if spans and spans[-1][1] == start:
+                start = spans.pop()[0]  # noqa: PLW2901 - one span with the one before
+            spans.append((start, stop))
+        return spans
+
+    def selected_runs(self, selector: Selector, first_id: int, last_id: int) -> Iterator[tuple[bytes, int]]:
+        """Yield the keys of what `select` returns, each with the number of consecutive messages."""
+        for key, start, stop in self._selected(selector, first_id, last_id):
+            yield key, stop - start
+
+    def _selected(self, selector: Selector, first_id: int, last_id: int) -> Iterator[tuple[bytes, int, int]]:
+        """Yield (key, ordinals [start, stop)) of the runs, or parts of them, that a selector selects."""
         low = max(0, first_id - self.first_id)
         high = min(len(self.sizes), last_id - self.first_id + 1)
-        spans: list[tuple[int, int]] = []
         position = 0
         for key, count in self.runs:
             start, stop = max(position, low), min(position + count, high)
             position += count
             if start < stop and selector.matches(key):
-                if spans and spans[-1][1] == start:
-                    start = spans.pop()[0]
-                spans.append((start, stop))
-        return spans
+                yield key, start, stop
 
     def select(self, selector: Selector, first_id: int, last_id: int) -> tuple[int, bytes]:
         """Return how many messages a selector selects with ids in [first_id, last_id], and their frames."""

@@ -47,7 +47,9 @@ class Bounds(NamedTuple):
 class Page(NamedTuple):
     """A step of reading: all that is selected up to (not including) the id `next_id`.
 
-    `frames` are `number` WebSocket frames, one after another, in id order.
+    `frames` are `number` WebSocket frames, one after another, in id order;
+    `runs` are their keys (`Run.key`), each with the number of consecutive frames
+    that have it, where the reader asked for them.
     `gap` is a range of ids (first, last) that the store no longer has or
     cannot read; its page holds nothing else.
     """
@@ -56,6 +58,7 @@ class Page(NamedTuple):
     number: int = 0
     frames: bytes = b""
     gap: tuple[int, int] | None = None
+    runs: tuple[tuple[bytes, int], ...] = ()
 
 
 class MessageStore(ABC):
@@ -116,9 +119,16 @@ class MessageStore(ABC):
 
     @abstractmethod
     def scan(
-        self, partition: str, selector: Selector, first_id: int, last_id: int, page_bytes: int
+        self,
+        partition: str,
+        selector: Selector,
+        first_id: int,
+        last_id: int,
+        page_bytes: int,
+        *,
+        keyed: bool = False,
     ) -> Iterator[Page]:
-        """Yield what is selected with ids in [first_id, last_id], oldest first.
+        """Yield what is selected with ids in [first_id, last_id], oldest first; `keyed`: with the `runs`.
 
         A page has about `page_bytes` of frames. The last page's `next_id` is
         `last_id + 1`. Nothing is read before it is asked for. What has gone

@@ -107,7 +107,13 @@ def _newest(segment: Segment, index: Index, selector: Selector, number: int, las
 
 
 def scan(
-    segments: Sequence[Segment], selector: Selector, first_id: int, last_id: int, page_bytes: int
+    segments: Sequence[Segment],
+    selector: Selector,
+    first_id: int,
+    last_id: int,
+    page_bytes: int,
+    *,
+    keyed: bool = False,
 ) -> Iterator[Page]:
     """Yield the pages of [first_id, last_id]; see `MessageStore.scan`."""
     position = first_id
@@ -115,7 +121,7 @@ def scan(
         if position < segment.base:  # this, or the one before it, lost its beginning or its end
             yield Page(segment.base, gap=(position, segment.base - 1))
             position = segment.base
-        for page in _scan(segment, selector, position, last_id, page_bytes):
+        for page in _scan(segment, selector, position, last_id, page_bytes, keyed):
             yield page
             position = page.next_id
     if position <= last_id:
@@ -123,7 +129,7 @@ def scan(
 
 
 def _scan(
-    segment: Segment, selector: Selector, first_id: int, last_id: int, page_bytes: int
+    segment: Segment, selector: Selector, first_id: int, last_id: int, page_bytes: int, keyed: bool
 ) -> Iterator[Page]:
     """Yield the pages of one segment; the last one ends where the segment or the range does."""
     index = segment.index()
@@ -131,22 +137,25 @@ def _scan(
     if first_id >= end_id:
         return
     parts: list[bytes] = []
+    runs: list[tuple[bytes, int]] = []
     number = size = 0
     for item in _items(segment, index, selector, first_id, end_id - 1, page_bytes):
         if isinstance(item, Hole):
             first, last = max(item.first, first_id), min(item.last, last_id)
-            yield Page(first, number, b"".join(parts))  # a gap has a page of its own
+            yield Page(first, number, b"".join(parts), runs=tuple(runs))  # a gap has a page of its own
             yield Page(last + 1, gap=(first, last))
-            parts, number, size = [], 0, 0
+            parts, runs, number, size = [], [], 0, 0
             continue
         selected, frames = item.select(selector, first_id, last_id)
         parts.append(frames)
+        if keyed:
+            runs += item.selected_runs(selector, first_id, last_id)
         number += selected
         size += len(frames)
         if size >= page_bytes:
-            yield Page(min(item.last_id + 1, end_id), number, b"".join(parts))
-            parts, number, size = [], 0, 0
-    yield Page(end_id, number, b"".join(parts))
+            yield Page(min(item.last_id + 1, end_id), number, b"".join(parts), runs=tuple(runs))
+            parts, runs, number, size = [], [], 0, 0
+    yield Page(end_id, number, b"".join(parts), runs=tuple(runs))
 
 
 def _items(

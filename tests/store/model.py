@@ -31,6 +31,11 @@ class Stored(NamedTuple):
     wanted: Mapping[str, str]
     frame: bytes
 
+    @property
+    def key(self) -> bytes:
+        raw = filters.encode(self.wanted)
+        return self.path.encode() + (b"\0" + raw if raw else b"")
+
 
 class Model:
     """What a store has acknowledged."""
@@ -100,12 +105,15 @@ def check_range(
     store: MessageStore, model: Model, partition: str, wanted: Selector, first: int, last: int, size: int
 ) -> None:
     """Every page, and the count, is what the model gives for the same ids."""
-    pages = scanned(store, partition, wanted, first, last, size)
+    pages = list(store.scan(partition, wanted, first, last, size, keyed=True))
+    assert [page._replace(runs=()) for page in pages] == scanned(store, partition, wanted, first, last, size)
     position = first
     for page in pages:
         expected = model.select(partition, wanted, position, page.next_id - 1)
         assert page.gap is None
         assert (page.number, page.frames) == (len(expected), joined(expected))
+        keys = [key for key, count in page.runs for _ in range(count)]
+        assert keys == [message.key for message in expected]
         assert page.next_id >= position
         position = page.next_id
     assert position == (last + 1 if first <= last else first)

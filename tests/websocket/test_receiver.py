@@ -398,9 +398,16 @@ class SlowStore(MemoryStore):
         return found
 
     def scan(
-        self, partition: str, selector: Selector, first_id: int, last_id: int, page_bytes: int
+        self,
+        partition: str,
+        selector: Selector,
+        first_id: int,
+        last_id: int,
+        page_bytes: int,
+        *,
+        keyed: bool = False,
     ) -> Iterator[Page]:
-        for page in super().scan(partition, selector, first_id, last_id, page_bytes):
+        for page in super().scan(partition, selector, first_id, last_id, page_bytes, keyed=keyed):
             self._wait()
             yield page
         self._wait()

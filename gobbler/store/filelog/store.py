@@ -131,10 +131,18 @@ class FileStore(MessageStore):
         return reading.newest(self._segments(partition), selector, number, last_id)
 
     def scan(
-        self, partition: str, selector: Selector, first_id: int, last_id: int, page_bytes: int
+        self,
+        partition: str,
+        selector: Selector,
+        first_id: int,
+        last_id: int,
+        page_bytes: int,
+        *,
+        keyed: bool = False,
     ) -> Iterator[Page]:
         """Yield what is selected with ids in [first_id, last_id], oldest first."""
-        return reading.scan(self._segments(partition), selector, first_id, last_id, page_bytes)
+        segments = self._segments(partition)
+        return reading.scan(segments, selector, first_id, last_id, page_bytes, keyed=keyed)
 
     def partitions(self) -> list[str]:
         """Return the names of all partitions."""
