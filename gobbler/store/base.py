@@ -143,6 +143,14 @@ class MessageStore(ABC):
         """Return the names of all partitions that hold or held messages."""
 
     @abstractmethod
+    def size(self, partition: str) -> int:
+        """Return about how many bytes a partition takes where it is kept; cheap, and opens nothing.
+
+        Raises:
+            StoreUnavailable: the store cannot tell now.
+        """
+
+    @abstractmethod
     def check(self) -> None:
         """Say that the store is well.
 

@@ -217,6 +217,12 @@ class MemoryStore(MessageStore):
         except KVError as error:
             raise StoreUnavailable(f"cannot read the names: {error}") from error
 
+    def size(self, partition: str) -> int:
+        """Return about how many bytes of memory a partition takes."""
+        self.check()
+        known = self._partitions.get(partition)
+        return sum(segment.size for segment in known.segments) if known else 0
+
     def _existing(self, name: str) -> _Partition:
         """Return a partition to read from; asking for one does not make it. Raises: StoreUnavailable."""
         self.check()

@@ -236,6 +236,24 @@ def test_awkward_names_are_partitions_of_their_own(opened: Opened) -> None:
         assert len(list((opened.folder / "messages").iterdir())) == len(AWKWARD)
 
 
+def test_the_size_grows_with_what_is_stored_and_opens_nothing(opened: Opened) -> None:
+    model, body = Model(), "x" * 5000
+    assert opened.store.size("foo") == 0
+    assert opened.store.partitions() == []
+    publish(opened.store, model, "/foo", body)
+    one = opened.store.size("foo")
+    assert 5000 < one < 9000
+    publish(opened.store, model, "/foo/a", *[body] * 9)
+    assert 9 * 5000 < opened.store.size("foo") - one < 9 * 9000
+    publish(opened.store, model, "/bar", "x")
+    assert 0 < opened.store.size("bar") < one
+    if opened.kind.durable:
+        before = opened.store.size("foo")
+        store = opened.restart()
+        assert store.size("foo") == before
+        assert "0 partitions open" in repr(store)
+
+
 USES: dict[str, Callable[[MessageStore], object]] = {
     "bounds": lambda store: store.bounds("foo"),
     "count": lambda store: store.count("foo", selector("/foo"), 1, 1),
@@ -243,6 +261,7 @@ USES: dict[str, Callable[[MessageStore], object]] = {
     "scan": lambda store: scanned(store, "foo", selector("/foo"), 1, 1),
     "unknown": lambda store: store.bounds("bar"),
     "partitions": lambda store: store.partitions(),
+    "size": lambda store: store.size("foo"),
     "check": lambda store: store.check(),
 }
 

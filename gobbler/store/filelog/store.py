@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+import gevent
 from gevent.lock import RLock
 
 from gobbler.errors import StoreError, StoreUnavailable
@@ -30,6 +31,7 @@ OPEN_PARTITIONS: Final = 4096
 
 INDEX_BYTES: Final = 64 * 1024 * 1024
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
+_NAMES_A_TURN: Final = 1000  # a millisecond or two; others must not wait for 100,000 names
 
 
 class FileStore(MessageStore):
@@ -147,7 +149,18 @@ class FileStore(MessageStore):
     def partitions(self) -> list[str]:
         """Return the names of all partitions."""
         self._require_open()
-        return [name for folder in self._files.names(self._folder) if (name := self._name(folder))]
+        names: list[str] = []
+        for number, folder in enumerate(self._files.names(self._folder)):
+            if number % _NAMES_A_TURN == _NAMES_A_TURN - 1:
+                gevent.sleep(0)
+            if name := self._name(folder):
+                names.append(name)
+        return names
+
+    def size(self, partition: str) -> int:
+        """Return how many bytes the files of a partition have."""
+        self._require_open()
+        return self._files.usage(os.path.join(self._folder, folder_name(partition)))
 
     def _name(self, folder: str) -> str | None:
         """Return the partition of a folder; long names are only in the segments' heads."""

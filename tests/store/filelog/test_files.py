@@ -40,6 +40,18 @@ def test_what_is_written_is_read(path: str) -> None:
     files.close_all()
 
 
+def test_the_usage_of_a_folder_is_that_of_its_files(tmp_path: Path) -> None:
+    files = Files()
+    assert files.usage(str(tmp_path / "none")) == 0
+    assert files.usage(str(tmp_path)) == 0
+    for name, size in (("a", 3), ("b", 40)):
+        files.create(str(tmp_path / name), b"x" * size)
+    assert files.usage(str(tmp_path)) == 43
+    files.close_all()
+    with pytest.raises(StoreUnavailable):
+        files.usage(str(tmp_path / "a"))
+
+
 def test_many_buffers_are_written_in_order(path: str) -> None:
     files = Files()
     files.create(path, b"")

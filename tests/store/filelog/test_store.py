@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import gevent
 import pytest
 
 from gobbler.errors import StoreUnavailable
@@ -199,3 +200,21 @@ def test_opening_costs_no_more_than_the_newest_segment(open_store: Open) -> None
     store = open_store(segment_bytes=100_000, files=files)
     assert store.bounds("foo") == Bounds(1, 60)
     assert files.read_bytes < 130_000
+
+
+def test_many_names_are_listed_in_turns(open_store: Open, tmp_path: Path) -> None:
+    store = open_store()
+    folder = tmp_path / "messages"
+    for number in range(2500):
+        (folder / f"user-{number}").mkdir()
+    turns: list[int] = []
+
+    def others() -> None:
+        for number in range(2):
+            turns.append(number)
+            gevent.sleep(0)
+
+    watch = gevent.spawn(others)
+    assert len(store.partitions()) == 2500
+    assert turns == [0, 1], "others had their turns meanwhile"
+    watch.join()
