@@ -25,6 +25,22 @@ class Consumer(Protocol):
         """Take messages, at once: it is called for every commit and must not wait."""
 
 
+class Directory(Protocol):
+    """Subscriptions that are kept elsewhere, a connector's: too many to be routes here.
+
+    It reads its messages from the log itself, and so is only told that there are some.
+    """
+
+    def committed(self, partition: str, blocks: Sequence[Block]) -> None:
+        """Learn of a commit, at once: it is called for every one and must not wait."""
+
+    def subscribers(self, path: bytes) -> list[Mapping[str, str]]:
+        """Return the parameters of every subscription that messages to this path reach."""
+
+    def describe(self) -> dict[str, list[Mapping[str, str]]]:
+        """Return path -> parameters of each of its subscriptions."""
+
+
 class Route:
     """A subscription: a path, parameters that filters are matched against, and who consumes.
 
@@ -76,10 +92,15 @@ class Router:
         self._routes: dict[bytes, dict[Route, None]] = {}
         self._partitions: dict[str, int] = {}
         self._tables: dict[str, _Table] = {}
+        self._directories: list[Directory] = []
 
     def __repr__(self) -> str:
         """Show how many paths are subscribed."""
         return f"<Router, {len(self._routes)} paths>"
+
+    def join(self, directory: Directory) -> None:
+        """Have a directory told of all commits from now on, and asked who is subscribed."""
+        self._directories.append(directory)
 
     def subscribe(self, route: Route) -> None:
         """Give a route's consumer all messages that are committed from now on; again: do nothing."""
@@ -107,6 +128,11 @@ class Router:
 
     def deliver(self, partition: str, blocks: Sequence[Block]) -> None:
         """Hand committed blocks to their consumers: the listener of the message store."""
+        for directory in self._directories:
+            try:
+                directory.committed(partition, blocks)
+            except Exception:  # as below
+                log.exception("telling %r failed", directory)
         if partition not in self._partitions:
             return
         # Kept for the whole call: a consumer that subscribes meanwhile changes who gets the next commit.
@@ -129,13 +155,16 @@ class Router:
 
     def subscribers(self, path: bytes) -> list[Mapping[str, str]]:
         """Return the parameters of every route that messages to this path reach (those without filters)."""
-        return [route.params for above in ancestors(path) for route in self._routes.get(above, ())]
+        found = [route.params for above in ancestors(path) for route in self._routes.get(above, ())]
+        return found + [params for directory in self._directories for params in directory.subscribers(path)]
 
     def describe(self) -> dict[str, list[Mapping[str, str]]]:
         """Return path -> parameters of each of its routes, for people to look at."""
-        return {
-            path.decode(): [route.params for route in routes] for path, routes in sorted(self._routes.items())
-        }
+        found = {path.decode(): [route.params for route in routes] for path, routes in self._routes.items()}
+        for directory in self._directories:
+            for path, params in directory.describe().items():
+                found[path] = found.get(path, []) + params
+        return dict(sorted(found.items()))
 
 
 def _chunks(block: Block, table: _Table) -> Iterator[tuple[tuple[Consumer, ...], Chunk]]:

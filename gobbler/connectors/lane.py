@@ -1,0 +1,207 @@
+"""What is unfinished: a lane for each device with messages on their way, a feed for each partition.
+
+A feed reads its partition once, from its `cursor` on, and puts each message into the lanes of the
+devices that it is for. A lane has one message on its way at a time, in the order of ids. It holds
+a few of them in memory; what came after those, it reads from the log itself when it is their turn:
+
+      finished | queue: a few, in memory | unread: in the log  | not handed out yet
+    -----------+-------------------------+---------------------+-------------------> ids
+          after^                    taken^              horizon^
+
+A lane that waits for its next attempt holds nothing in memory. Everything up to a feed's
+*watermark* is finished for all devices; a device that is ahead of it has a `Position`. Watermark
+and positions are all that has to be kept: the log has the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from gobbler.connectors.position import Position
+from gobbler.connectors.subscription import Device
+from gobbler.protocol.message import Message
+
+QUEUE_MESSAGES: Final = 16
+"""How many messages a lane holds in memory."""
+
+_OVERHEAD_BYTES: Final = 400  # of a message beside its body, measured roughly
+
+
+class Lane:
+    """The unfinished messages of a device in a partition. It is ready, served, or waits: one of these."""
+
+    __slots__ = (
+        "after",
+        "attempts",
+        "device",
+        "dropped",
+        "due",
+        "feed",
+        "queue",
+        "sending",
+        "since",
+        "taken",
+        "unread",
+    )
+
+    def __init__(self, feed: Feed, device: Device, after: int) -> None:
+        """Everything up to the id `after` is finished."""
+        self.feed = feed
+        self.device = device
+        self.after = after
+        self.queue: deque[Message] = deque()
+        self.taken = after  # the last id that was put into the queue, or passed over
+        self.unread = 0  # the first id that may be in the log and is not in the queue; 0: there is none
+        self.attempts = 0
+        self.since = 0.0  # when the first message first failed, unix seconds
+        self.due = 0.0
+        self.sending = False
+        self.dropped = False
+
+    def __repr__(self) -> str:
+        """Show where it stands; the device's token is nobody's business."""
+        return f"<Lane of {self.feed.partition} after {self.after}, {len(self.queue)} queued>"
+
+    @property
+    def first(self) -> int:
+        """Return the first id that may be unfinished."""
+        return self.queue[0].id if self.queue else self.unread or self.after + 1
+
+    def offer(self, message: Message) -> bool:
+        """Take the feed's next message; return whether it is held in memory, else it is left in the log."""
+        if self.unread or message.id <= self.taken:
+            return False
+        if len(self.queue) >= QUEUE_MESSAGES:
+            self.unread = message.id
+            return False
+        self.queue.append(message)
+        self.taken = message.id
+        return True
+
+    def take(self, messages: list[Message], next_id: int, more: bool) -> None:
+        """Put messages that were read from the log into the queue; they are all up to before `next_id`.
+
+        `more`: there may be more from there on.
+        """
+        self.queue.extend(messages)
+        self.taken = next_id - 1
+        self.unread = next_id if more else 0
+
+    def release(self) -> int:
+        """Leave everything in the log; return how many bytes of memory that gives back."""
+        if not self.queue:
+            return 0
+        freed = self.weight
+        self.rewind(self.queue[0].id)
+        self.queue.clear()
+        return freed
+
+    def rewind(self, id: int) -> None:
+        """Read again from an id on, when the queue is done with."""
+        self.unread = id
+        self.taken = id - 1
+
+    @property
+    def weight(self) -> int:
+        """Return about how many bytes of memory the queue takes."""
+        return sum(map(weight, self.queue))
+
+    def finish(self, id: int) -> None:
+        """Everything up to an id is finished."""
+        self.after = id
+        self.attempts, self.since, self.due, self.sending = 0, 0.0, 0.0, False
+
+    def position(self, *, sending: bool = False) -> Position:
+        """Return the position to be kept; `sending`: the first message is about to be handed over."""
+        trying = self.first if self.attempts or sending else 0
+        return Position(
+            self.feed.partition,
+            self.device,
+            self.after,
+            trying,
+            self.attempts,
+            self.since,
+            self.due,
+            sending,
+        )
+
+
+class Feed:
+    """A partition as a connector sees it.
+
+    `cursor` is the next id to read; `horizon` the last one that may have been handed out to a lane,
+    which is ahead of the cursor while a page is being handed out.
+    """
+
+    __slots__ = ("cursor", "done", "horizon", "lanes", "partition", "watermark")
+
+    def __init__(self, partition: str, watermark: int) -> None:
+        """Everything up to the id `watermark` is finished."""
+        self.partition = partition
+        self.watermark = watermark
+        self.cursor = watermark + 1
+        self.horizon = watermark
+        self.lanes: dict[Device, Lane] = {}
+        self.done: dict[Device, int] = {}
+        """The devices that have a position in the key-value store, and the ids up to which they are done."""
+
+    def __repr__(self) -> str:
+        """Show where it stands."""
+        return f"<Feed {self.partition} at {self.cursor}, {len(self.lanes)} lanes>"
+
+    def lane(self, device: Device, id: int) -> Lane | None:
+        """Return a device's lane for a message; a new one where there is none; None where it is done."""
+        lane = self.lanes.get(device)
+        if lane is None and id > self.done.get(device, 0):
+            lane = self.lanes[device] = Lane(self, device, id - 1)
+        return lane
+
+    def end(self, lane: Lane) -> None:
+        """Forget a lane that has nothing unfinished."""
+        lane.dropped = True
+        if self.lanes.get(lane.device) is lane:
+            del self.lanes[lane.device]
+
+    def read(self, next_id: int) -> None:
+        """Everything before an id was handed out."""
+        self.cursor = next_id
+        self.horizon = max(self.horizon, next_id - 1)
+
+    def rename(self, old: Device, new: Device) -> tuple[int, int]:
+        """Give a device's lane, and what it is done with, to another.
+
+        Returns how many bytes of memory that frees, and how many lanes.
+
+        Where the other has a lane itself, that goes back to where the first one stands: it may
+        repeat something rather than lose it.
+        """
+        if old in self.done:
+            self.done[new] = min(self.done[old], self.done.get(new, self.done[old]))
+        lane = self.lanes.pop(old, None)
+        if lane is None:
+            return 0, 0
+        other = self.lanes.setdefault(new, lane)
+        if other is lane:
+            lane.device = new
+            return 0, 0
+        lane.dropped = True
+        first = min(lane.first, other.first)
+        freed = lane.release() + other.release()
+        other.rewind(first)
+        return freed, 1
+
+    def unfinished(self) -> int:
+        """Return the id before which everything is finished."""
+        return min((lane.first for lane in self.lanes.values()), default=self.cursor)
+
+    def surpassed(self) -> list[Device]:
+        """Return the devices whose positions the watermark has made needless."""
+        return [
+            device for device, id in self.done.items() if id <= self.watermark and device not in self.lanes
+        ]
+
+
+def weight(message: Message) -> int:
+    """Return about how many bytes of memory a queued message takes."""
+    return len(message.body) + _OVERHEAD_BYTES

@@ -1,0 +1,252 @@
+"""The subscriptions of a push connector: kept in the key-value store, looked up in memory.
+
+The key-value store is written first, then memory. Whoever changes anything of a device token
+holds the token's lock meanwhile, so that the two never disagree.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Final, Protocol
+
+from gevent.lock import RLock
+
+from gobbler.connectors.registry import Registry
+from gobbler.connectors.subscription import Device, Subscription
+from gobbler.errors import BadRequest
+from gobbler.kvstore.base import KVStore
+from gobbler.protocol import filters
+from gobbler.protocol.message import Message
+from gobbler.protocol.selector import Selector
+from gobbler.protocol.topic import partition_of
+from gobbler.reporting import events
+from gobbler.reporting.base import Reporter
+
+log = logging.getLogger(__name__)
+
+TOKEN: Final = "device_token"  # noqa: S105 - the name of a field
+USER: Final = "user_id"
+_LOCKS: Final = 64
+
+
+class Watcher(Protocol):
+    """Whoever sends to the devices."""
+
+    def began(self, partition: str, from_id: int) -> None:
+        """Learn that there is a subscription in a partition, to messages after `from_id`."""
+
+    def renamed(self, old: Device, new: Device, partitions: Iterable[str]) -> None:
+        """Learn that a device has another token or user now, in all its subscriptions."""
+
+
+class Subscriptions:
+    """The subscriptions of one connector; an `Audience`."""
+
+    def __init__(
+        self,
+        name: str,
+        kvstore: KVStore,
+        last_id: Callable[[str], int],
+        reporter: Reporter,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`last_id` tells the newest id of a partition; `clock` gives unix seconds."""
+        self.name = name
+        self.schema = f"{name}.subscriptions"
+        self.registry = Registry()
+        self._kvstore = kvstore
+        self._last_id = last_id
+        self._reporter = reporter
+        self._clock = clock
+        self._watcher: Watcher | None = None
+        self._locks = [RLock() for _ in range(_LOCKS)]
+
+    def __repr__(self) -> str:
+        """Show the connector and how many there are."""
+        return f"<Subscriptions of {self.name}, {len(self.registry)}>"
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.registry)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have somebody told of changes."""
+        self._watcher = watcher
+
+    # What the subscription interface calls
+
+    def create(self, device: Device, topic: bytes) -> bool:
+        """Subscribe a device to a topic; return False where it is subscribed already.
+
+        Asking again tells that the token is alive: a provider's word that it had died before
+        that does not count any more.
+
+        Raises: KVError, StoreUnavailable.
+        """
+        with self._locked(device.token):
+            found = self.registry.find(device, topic)
+            if found is not None:
+                found.registered = self._clock()
+                self._kvstore.put(self.schema, found.key, found.encode())
+                return False
+            partition = partition_of(topic)
+            made = Subscription(device, topic, self._last_id(partition), self._clock())
+            self._kvstore.put(self.schema, made.key, made.encode())
+            self._enter(made)
+        return True
+
+    def delete(self, device: Device, topic: bytes) -> bool:
+        """Unsubscribe a device from a topic; return whether it was subscribed. Raises: KVError."""
+        with self._locked(device.token):
+            found = self.registry.find(device, topic)
+            if found is None:
+                return False
+            self._kvstore.delete(self.schema, found.key)
+            self._remove(found)
+        return True
+
+    def topics(self, user_id: str | None, token: str | None) -> list[str]:
+        """Return the topics of a user, a token or both, sorted, each once."""
+        return sorted({found.topic.decode() for found in self.registry.of(user_id, token)})
+
+    def substitute(self, field: str, old: str, new: str) -> int:
+        """Replace a device token or a user id in all subscriptions; return in how many.
+
+        Raises: BadRequest: `field` is neither; KVError: then some may be replaced already.
+        """
+        if field not in (TOKEN, USER):
+            raise BadRequest(f"field must be {TOKEN} or {USER}")
+        by_token = field == TOKEN
+        found = self.registry.of(None, old) if by_token else self.registry.of(old, None)
+        if old == new:
+            return len(found)
+        devices = dict.fromkeys(one.device for one in found)
+        return sum(
+            self._move(device, device._replace(token=new) if by_token else device._replace(user_id=new))
+            for device in devices
+        )
+
+    # The audience
+
+    def load(self) -> None:
+        """Read everything from the key-value store. Raises: KVError."""
+        registry = Registry()
+        for _, value in self._kvstore.items(self.schema):
+            registry.add(Subscription.decode(value))
+        self.registry = registry
+
+    def starts(self) -> Mapping[str, int | None]:
+        """Return the partitions that anybody is subscribed in, and the last id before the first of them."""
+        found: dict[str, int | None] = {}
+        for one in self.registry:
+            known = found.setdefault(one.partition, one.from_id)
+            if known is not None and one.from_id < known:
+                found[one.partition] = one.from_id
+        return found
+
+    def covered(self, path: bytes) -> bool:
+        """Say whether anybody is subscribed to a path or to one above it."""
+        return self.registry.covered(path)
+
+    def reached(self, message: Message, wanted: Mapping[str, str]) -> Iterable[Device]:
+        """Return the devices that a message with these filters is for, each once."""
+        found = self.registry.covering(message.path)
+        return dict.fromkeys(
+            one.device
+            for one in found
+            if one.from_id < message.id and (not wanted or filters.matches(wanted, self._params(one.device)))
+        )
+
+    def wants(self, device: Device, message: Message) -> bool:
+        """Say whether a message that was for a device still is."""
+        return self.registry.wants(device, message.path, message.id)
+
+    def selector(self, partition: str, device: Device) -> Selector | None:
+        """Return what of a partition is for a device; None where it has no subscription there."""
+        paths = [one.topic for one in self.registry.of_device(device) if one.partition == partition]
+        return Selector(tuple(paths), self._params(device)) if paths else None
+
+    def gone(self, token: str, since: float | None, sent_at: float) -> int:
+        """Forget a dead token, but for what was registered after both times. Raises: KVError."""
+        limit = sent_at if since is None else min(since, sent_at)
+        with self._locked(token):
+            dead = [one for one in self.registry.of(None, token) if one.registered <= limit]
+            # Compared, so that a registration by another server on the same store is not undone.
+            removed = [
+                one for one in dead if self._kvstore.compare_and_delete(self.schema, one.key, one.encode())
+            ]
+            for one in removed:
+                self._remove(one)
+        return len(removed)
+
+    def replace(self, token: str, new_token: str) -> None:
+        """Use a device's new token from now on. Raises: KVError."""
+        self.substitute(TOKEN, token, new_token)
+
+    def subscribers(self, path: bytes) -> list[Mapping[str, str]]:
+        """Return the route parameters of every subscription that covers a path."""
+        return [self._params(one.device) for one in self.registry.covering(path)]
+
+    def describe(self) -> dict[str, list[Mapping[str, str]]]:
+        """Return path -> route parameters of its subscriptions."""
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for one in self.registry:
+            found.setdefault(one.topic.decode(), []).append(self._params(one.device))
+        return found
+
+    def _params(self, device: Device) -> dict[str, str]:
+        return {"connector": self.name, TOKEN: device.token, USER: device.user_id}
+
+    # Changes
+
+    def _move(self, old: Device, new: Device) -> int:
+        """Give all subscriptions of a device to another, in one write; return how many."""
+        with self._locked(old.token, new.token):
+            found = list(self.registry.of_device(old))
+            moved = [
+                Subscription(new, one.topic, one.from_id, self._clock())
+                for one in found
+                if self.registry.find(new, one.topic) is None
+            ]
+            puts = {one.key: one.encode() for one in moved}
+            self._kvstore.write_batch(self.schema, puts, [one.key for one in found])
+            for one in found:
+                self._remove(one)
+            for one in moved:
+                self._enter(one)
+            if self._watcher is not None:
+                self._watcher.renamed(old, new, {one.partition for one in found})
+        return len(found)
+
+    def _enter(self, subscription: Subscription) -> None:
+        self.registry.add(subscription)
+        self._report(subscription, "subscribe")
+        if self._watcher is not None:
+            self._watcher.began(subscription.partition, subscription.from_id)
+
+    def _remove(self, subscription: Subscription) -> None:
+        self.registry.remove(subscription)
+        self._report(subscription, "unsubscribe")
+
+    def _report(self, subscription: Subscription, action: str) -> None:
+        device = subscription.device
+        self._reporter.report(
+            events.subscription(
+                service=self.name,
+                topic=subscription.topic.decode(),
+                device_id=device.token,
+                user_id=device.user_id,
+                action=action,
+            )
+        )
+
+    @contextmanager
+    def _locked(self, *tokens: str) -> Iterator[None]:
+        """Hold the locks of tokens, always in the same order."""
+        with ExitStack() as held:
+            for number in sorted({hash(token) % _LOCKS for token in tokens}):
+                held.enter_context(self._locks[number])
+            yield
