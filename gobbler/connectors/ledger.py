@@ -48,7 +48,6 @@ class Ledger:
     def start(self) -> None:
         """Begin to write."""
         if self._greenlet is None:
-            self._group = _Group()
             self._greenlet = gevent.spawn(self._work)
 
     def stop(self, timeout: float) -> None:

@@ -1,5 +1,6 @@
 """A connector on real stores, with a sender at the seam that does what a test tells it to."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -111,7 +112,7 @@ class Rig:
         *,
         everybody: bytes = b"",
         workers: int = 1,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.time,
         kvstore: KVStore | None = None,
     ) -> None:
         self.sender = ScriptedSender(answer)
@@ -120,7 +121,7 @@ class Rig:
         self._folder = folder
         self._everybody = everybody
         self._workers = workers
-        self._clock = {"clock": clock} if clock else {}
+        self._clock = clock
         self.kvstore: KVStore = kvstore or SQLiteKVStore(folder / "kv.sqlite")
         self.store = FileStore(str(folder / "messages"), sync_seconds=None, segment_bytes=1 << 20)
         self._make()
@@ -139,7 +140,7 @@ class Rig:
             metrics,
             self.reports,
             workers=self._workers,
-            **self._clock,
+            clock=self._clock,
         )
         self.subscriptions.watch(self.connector)
         self.router.join(self.connector)
@@ -165,7 +166,10 @@ class Rig:
         """End everything that runs without a word, and start again."""
         engine = self.connector._engine
         assert engine is not None
-        gevent.killall([*engine._greenlets, engine.workload._timer, engine.feeds.positions._greenlet])
+        timer, writer = engine.workload._timer, engine.feeds.positions._greenlet
+        assert timer is not None
+        assert writer is not None
+        gevent.killall([*engine._greenlets, timer, writer])
         self.store.stop(5)
         self.kvstore.stop(5)
         self.kvstore = SQLiteKVStore(self._folder / "kv.sqlite")
@@ -191,6 +195,12 @@ class Rig:
     def sent(self, token: str) -> list[int]:
         """Return the ids that a device has got, in the order of getting them."""
         return [id for to, id in self.sender.sent if to == token]
+
+    def has_sent(self, number: int) -> bool:
+        return len(self.sender.sent) >= number
+
+    def has_got(self, token: str, ids: Iterable[int]) -> bool:
+        return set(ids) <= set(self.sent(token))
 
     def wait_for(self, token: str, ids: Iterable[int]) -> None:
         """Wait until a device has got just these, in this order."""

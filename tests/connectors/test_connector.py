@@ -1,5 +1,6 @@
 """A connector as a whole, on real stores: who gets what, once and in order, whatever fails meanwhile."""
 
+from functools import partial
 from pathlib import Path
 
 import gevent
@@ -87,7 +88,7 @@ def test_more_than_a_lane_holds_stays_in_the_log(tmp_path: Path) -> None:
     with Rig(tmp_path, answer) as rig:
         rig.subscribe("a", "/foo/a")
         rig.subscribe("b", "/foo")
-        mine = []
+        mine: list[int] = []
         for number in range(500):
             mine += rig.publish("/foo/a", f"{number}")
             rig.publish("/foo/b", f"{number}")
@@ -194,11 +195,11 @@ def test_a_crash_repeats_only_what_was_under_way(tmp_path: Path, turns: int) -> 
         for _ in range(turns):
             for topic in range(10):
                 ids[topic] += rig.publish(f"/foo/{topic}", "a", "b", "c", "d")
-            before = len(rig.sender.sent)
-            rig.sender.wait_until(lambda before=before: len(rig.sender.sent) > before + 20)
+            enough = len(rig.sender.sent) + 20
+            rig.sender.wait_until(partial(rig.has_sent, enough))
             rig.crash()
         for number, token in enumerate(tokens):
-            rig.sender.wait_until(lambda n=number, t=token: set(rig.sent(t)) == set(ids[n % 10]))
+            rig.sender.wait_until(partial(rig.has_got, token, ids[number % 10]))
         rig.wait_until_idle()
         repeats = len(rig.sender.sent) - sum(len(ids[number % 10]) for number in range(40))
         assert 0 <= repeats <= turns * 50

@@ -1,0 +1,104 @@
+"""Lanes and feeds: what is held, what is left in the log, what is finished."""
+
+from gobbler.connectors.lane import QUEUE_MESSAGES, Feed, Lane, weight
+from gobbler.connectors.position import Position
+from gobbler.connectors.subscription import Device
+from gobbler.protocol.message import Message
+
+A, B = Device("a", "u"), Device("b", "u")
+
+
+def message(id: int) -> Message:
+    return Message(b"/foo", id, b"", b"", b"", 0, b"", b"body")
+
+
+def lane_of(feed: Feed, device: Device, *ids: int) -> Lane:
+    lane = feed.lane(device, ids[0])
+    assert lane is not None
+    for id in ids:
+        lane.offer(message(id))
+    return lane
+
+
+def test_a_lane_holds_a_few_and_leaves_the_rest_in_the_log() -> None:
+    lane = Lane(Feed("foo", 0), A, 0)
+    taken = [lane.offer(message(id)) for id in range(1, QUEUE_MESSAGES + 5)]
+    assert taken == [True] * QUEUE_MESSAGES + [False] * 4
+    assert (lane.first, lane.unread, lane.taken) == (1, QUEUE_MESSAGES + 1, QUEUE_MESSAGES)
+    assert lane.weight == QUEUE_MESSAGES * weight(message(1))
+
+
+def test_a_lane_takes_nothing_twice() -> None:
+    lane = lane_of(Feed("foo", 0), A, 1, 2)
+    assert not lane.offer(message(2))
+    assert [one.id for one in lane.queue] == [1, 2]
+
+
+def test_a_lane_that_waits_holds_nothing() -> None:
+    lane = lane_of(Feed("foo", 0), A, 3, 4)
+    assert lane.release() == 2 * weight(message(3))
+    assert (lane.first, lane.unread, lane.weight) == (3, 3, 0)
+    assert lane.release() == 0
+    assert not lane.offer(message(5)), "it is in the log"
+    lane.take([message(3)], 4, more=True)
+    assert (lane.first, lane.unread) == (3, 4)
+
+
+def test_a_position_tells_of_what_was_tried() -> None:
+    lane = lane_of(Feed("foo", 0), A, 3, 5)
+    assert lane.position() == Position("foo", A, 2)
+    assert lane.position(sending=True) == Position("foo", A, 2, 3, sending=True)
+    lane.attempts, lane.since, lane.due = 1, 10.0, 20.0
+    assert lane.position() == Position("foo", A, 2, 3, 1, 10.0, 20.0)
+    lane.finish(3)
+    lane.queue.popleft()
+    assert lane.position() == Position("foo", A, 3)
+
+
+def test_a_feed_is_finished_up_to_its_slowest_lane() -> None:
+    feed = Feed("foo", 4)
+    assert feed.unfinished() == 5
+    slow, fast = lane_of(feed, A, 5, 7), lane_of(feed, B, 6)
+    feed.read(8)
+    assert feed.unfinished() == 5
+    slow.finish(5)
+    slow.queue.popleft()
+    assert feed.unfinished() == 6
+    feed.end(fast)
+    assert feed.unfinished() == 7
+    feed.end(slow)
+    assert feed.unfinished() == 8
+
+
+def test_what_a_device_has_done_ahead_of_the_watermark_is_not_done_again() -> None:
+    feed = Feed("foo", 4)
+    feed.done[A] = 6
+    assert feed.lane(A, 6) is None
+    assert feed.lane(A, 7) is not None
+    feed.watermark = 6
+    assert feed.surpassed() == [], "its lane may have to be kept"
+    feed.end(feed.lanes[A])
+    assert feed.surpassed() == [A]
+
+
+def test_a_renamed_device_takes_its_lane_along() -> None:
+    feed = Feed("foo", 0)
+    lane = lane_of(feed, A, 1)
+    feed.done[A] = 3
+    assert feed.rename(A, B) == (0, 0)
+    assert (feed.lanes, lane.device, feed.done[B]) == ({B: lane}, B, 3)
+    assert feed.rename(A, B) == (0, 0)
+
+
+def test_where_both_have_a_lane_nothing_is_lost() -> None:
+    feed = Feed("foo", 0)
+    old, new = lane_of(feed, A, 2, 6), lane_of(feed, B, 4, 5)
+    assert feed.rename(A, B) == (4 * weight(message(1)), 1)
+    assert old.dropped
+    assert (feed.lanes, new.unread, list(new.queue)) == ({B: new}, 2, [])
+
+
+def test_what_is_shown_names_no_device() -> None:
+    feed = Feed("foo", 0)
+    assert repr(lane_of(feed, Device("secret", "u"), 1)) == "<Lane of foo after 0, 1 queued>"
+    assert repr(feed) == "<Feed foo at 1, 1 lanes>"
