@@ -102,6 +102,8 @@ def serve(server: Service, asked: Event) -> int:
         while not asked.wait(timeout=3600):
             pass
         server.stop(STOP_SECONDS)
+    except ConfigError as error:  # what an option names cannot be used
+        return _complain(str(error), 2)
     except GobblerError as error:
         return _complain(str(error), 1)
     except OSError as error:
@@ -150,6 +152,6 @@ def _rows(option: Option) -> Iterator[tuple[str, str]]:
     """Yield the two rows of an option in the help: what it is, and where else it can be given."""
     value = f"/ --no-{option.key}" if option.is_switch else option.kind.metavar
     usage = f"{option.flag} {value}"
-    default = "" if option.secret else f"; default: {option.default}"
+    default = f"; default: {option.default}" if option.default and not option.secret else ""
     yield f"{usage:{COLUMN}}", option.help
     yield "", f"[env: {option.env}{default}]"

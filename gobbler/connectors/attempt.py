@@ -15,7 +15,7 @@ from greenlet import greenlet
 from gobbler.connectors.audience import Audience
 from gobbler.connectors.backoff import GIVE_UP_SECONDS, Backoff
 from gobbler.connectors.base import Delivery, Sender
-from gobbler.connectors.breaker import CLOSED, HALF_OPEN, Breaker
+from gobbler.connectors.breaker import Breaker
 from gobbler.connectors.lane import Lane
 from gobbler.connectors.metrics import ConnectorMetrics
 from gobbler.connectors.outcome import Gone, Outage, Outcome, Pause, Refused, Retry, Sent
@@ -129,7 +129,6 @@ class Attempts:
                 pass
             case _ if breaker.succeeded(epoch):
                 log.warning("%s sends again", name)
-        self._metrics.breaker.set({CLOSED: 0, HALF_OPEN: 1}.get(breaker.state, 2))
 
     # Outcomes
 

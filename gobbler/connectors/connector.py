@@ -17,7 +17,7 @@ from gobbler.connectors.attempt import Attempts, Parts
 from gobbler.connectors.audience import Audience
 from gobbler.connectors.backoff import Backoff
 from gobbler.connectors.base import Sender
-from gobbler.connectors.breaker import CLOSED, Breaker
+from gobbler.connectors.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
 from gobbler.connectors.engine import Engine
 from gobbler.connectors.feeds import Feeds
 from gobbler.connectors.metrics import ConnectorMetrics
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS_A_WORKER: Final = 50
 """How many notifications a worker has on their way at a time."""
+
+
+_STATES: Final = (CLOSED, HALF_OPEN, OPEN)
 
 
 class Stores(NamedTuple):
@@ -64,7 +67,6 @@ class Connector:
         self.audience = audience
         self._sender = sender
         self._kvstore = stores.keys
-        self._metrics = metrics
         self._clock = clock
         self._workers = workers * ATTEMPTS_A_WORKER
         self._reader = Reader(stores.messages, audience, metrics)
@@ -74,6 +76,7 @@ class Connector:
         self._engine: Engine | None = None
         self._running = False
         self._lock = RLock()
+        self._show(metrics)
 
     def __repr__(self) -> str:
         """Show the name and what it does."""
@@ -136,12 +139,12 @@ class Connector:
         what = "is paused" if isinstance(cause, Pause) else "cannot reach its provider"
         raise Unhealthy(f"{self.name} {what}: {cause.reason} {cause.text}".rstrip())
 
-    def measure(self) -> None:
-        """Bring the gauges up to date."""
-        workload = self._engine.workload if self._engine is not None else None
-        self._metrics.queue.set(workload.lanes if workload else 0)
-        self._metrics.delayed.set(workload.delayed if workload else 0)
-        self._metrics.subscriptions.set(len(self.audience))
+    def _show(self, metrics: ConnectorMetrics) -> None:
+        """Have the gauges ask when they are looked at."""
+        metrics.queue.set_function(lambda: self._engine.workload.lanes if self._engine else 0)
+        metrics.delayed.set_function(lambda: self._engine.workload.delayed if self._engine else 0)
+        metrics.subscriptions.set_function(lambda: len(self.audience))
+        metrics.breaker.set_function(lambda: _STATES.index(self._breaker.state))
 
     # What the router calls
 

@@ -37,6 +37,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.connectors.sms",
         "gobbler.connectors.sms.payload",
     ),
+    # Usable without the server: it knows what is below it, and nothing else of the project.
+    "client": ("gobbler.client.*",),
     "basics": (
         "gobbler.kinds",
         "gobbler.options",
@@ -63,7 +65,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "router": ("gobbler.router.*",),
     "connectors": ("gobbler.connectors.*",),
     "doors": ("gobbler.websocket.*", "gobbler.rest.*", "gobbler.admin.*"),
-    "server": ("gobbler.app", "gobbler.handler", "gobbler.listener", "gobbler.server", "gobbler.wsgi"),
+    "server": (
+        "gobbler.app",
+        "gobbler.connecting",
+        "gobbler.handler",
+        "gobbler.listener",
+        "gobbler.server",
+        "gobbler.wsgi",
+    ),
     "commands": ("gobbler.cli.*", "gobbler.__main__"),
 }
 
@@ -83,6 +92,7 @@ IMPURE = ("gevent", "greenlet", "socket", "logging", "time", *WEB)
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": IMPURE,
     "pure": IMPURE,
+    "client": ("gevent", "greenlet", *WEB, "gobbler.store", "gobbler.reporting", "gobbler.connectors"),
     "seams": WEB,
     "key-value stores": WEB,
     "message stores": WEB,

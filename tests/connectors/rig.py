@@ -213,5 +213,4 @@ class Rig:
         self.sender.wait_until(lambda: self.metric("queue") == 0)
 
     def metric(self, name: str, **labels: str) -> float:
-        self.connector.measure()
         return self.registry.get_sample_value(f"gobbler_push_{name}", {"connector": "fcm"} | labels) or 0.0
