@@ -8,6 +8,7 @@ and the error texts follow from it.
 
 # ruff: noqa: RUF009 - `option` makes a dataclass field; it is not a default that instances share.
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,7 +25,9 @@ from gobbler.kinds import (
     FILE,
     FOLDER,
     HEXADECIMAL,
+    HOST,
     KAFKA_TOPIC,
+    MAX_PORT,
     SWITCH,
     SYNC_INTERVAL,
     TEXT,
@@ -139,12 +142,12 @@ class Config(Settings):
     )
 
     pg_host: str = option(
-        "--pg-host", TEXT, "localhost", "Host, or folder of the socket, of the server for --kvs postgres. "
+        "--pg-host", HOST, "localhost", "Host, or folder of the socket, of the server for --kvs postgres. "
         "DATABASE_URL is understood too, for this and the other options of this group.",
         group=POSTGRES, also=(_from_url(database_url.host),),
     )
     pg_port: int = option(
-        "--pg-port", number(1, 65535), "5432", "Its port.",
+        "--pg-port", number(1, MAX_PORT), "5432", "Its port.",
         group=POSTGRES, also=(_from_url(database_url.port),),
     )
     pg_user: str = option(
@@ -372,8 +375,7 @@ def load(argv: Mapping[str, object], environ: Mapping[str, str], file: str | Non
     _check_fcm(config)
     _check_apns(config)
     _check_sms(config)
-    if config.kafka_security.startswith("sasl") and not config.kafka_user:
-        raise ConfigError(f"--kafka-user: --kafka-security {config.kafka_security} needs one")
+    _check_kafka(config)
     return config
 
 
@@ -436,14 +438,15 @@ def _check_apns(config: Config) -> None:
         if config.apns_production:
             raise ConfigError("--apns-production: needs --apns")
         return
-    if [bool(config.apns_cert_file), bool(config.apns_cert_bytes), bool(config.apns_key_file)].count(
-        True
-    ) != 1:
+    credentials = (config.apns_cert_file, config.apns_cert_bytes, config.apns_key_file)
+    if len([given for given in credentials if given]) != 1:
         raise ConfigError("--apns: needs one of --apns-cert-file, --apns-cert-bytes and --apns-key-file")
     if config.apns_key_file and not (config.apns_key_id and config.apns_team_id):
         raise ConfigError("--apns-key-file: needs --apns-key-id and --apns-team-id")
     if not config.apns_app_topic:
         raise ConfigError("--apns: needs --apns-app-topic")
+    if config.apns_endpoint and not re.fullmatch("(?i:https)://[^/]+", config.apns_endpoint):
+        raise ConfigError("--apns-endpoint: must be https://host or https://host:port")
 
 
 def _check_sms(config: Config) -> None:
@@ -453,3 +456,10 @@ def _check_sms(config: Config) -> None:
         raise ConfigError("--sms: needs --sms-api-key, and --sms-api-secret or --sms-signature-secret")
     if not config.sms_endpoint:
         raise ConfigError("--sms-endpoint: must not be empty")
+
+
+def _check_kafka(config: Config) -> None:
+    if config.kafka_security.startswith("sasl") and not (config.kafka_user and config.kafka_password):
+        raise ConfigError(
+            f"--kafka-security: {config.kafka_security} needs --kafka-user and --kafka-password"
+        )

@@ -7,6 +7,7 @@ opened, a host is not resolved.
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -26,6 +27,7 @@ _SIZE_UNITS = {"b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s?(ms|s|m|h|d)?")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST = re.compile(r"[A-Za-z0-9_.-]*")
+_HOST_OR_SOCKET = re.compile(r"[\w.-]*|[/@].+")
 _BROKER = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _KAFKA_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _URL_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
@@ -137,6 +139,15 @@ def _ipv6(text: str) -> str:
         raise ValueError("is not [host]:port: what is in the brackets is no IPv6 address") from None
 
 
+def _host(text: str) -> str:
+    if _HOST_OR_SOCKET.fullmatch(_text(text)):
+        return text
+    try:
+        return str(IPv6Address(text))
+    except ValueError:
+        raise ValueError("is neither a host, without its port, nor the folder of a socket") from None
+
+
 def _folder(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError("is not a folder")
@@ -180,8 +191,11 @@ def _workers(text: str) -> int:
 
 
 def _text(text: str) -> str:
-    if any(ord(character) < ord(" ") for character in text):
-        raise ValueError("holds a control character")
+    categories = {unicodedata.category(character) for character in text}
+    if "Cs" in categories:  # how Python keeps bytes of the environment that are not UTF-8
+        raise ValueError("is not UTF-8")
+    if categories & {"Cc", "Zl", "Zp"}:
+        raise ValueError("holds a line end or a control character")
     return text
 
 
@@ -209,7 +223,7 @@ def _web_address(text: str) -> str:
         whole = False
     if not whole or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("is not an address such as https://host or https://host:8443/path")
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in text or "#" in text:
         raise ValueError("must have no user, password, query or fragment")
     return text.rstrip("/")
 
@@ -258,6 +272,9 @@ URL_PREFIX: Kind[str] = Kind("PREFIX", _url_prefix)
 
 WORKERS: Kind[int] = Kind("NUMBER", _workers)
 """How many workers; `auto` is the number of processors."""
+
+HOST: Kind[str] = Kind("HOST", _host)
+"""A host's name or address, or the folder of a Unix socket (`/run/postgresql`); empty is none."""
 
 TEXT: Kind[str] = Kind("TEXT", _text)
 """Any text on one line; empty is none."""

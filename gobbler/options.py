@@ -33,7 +33,7 @@ class Also:
     variable: str
     translate: Callable[[str], str | None]
     secret: bool = False
-    """Whether its value holds a secret, even for an option that is none."""
+    """Whether its value holds a secret: then no part of it is shown, whatever the option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,14 @@ class Option:
         try:
             return self.kind.read(text)
         except ValueError as error:
-            raise self.refused(text, str(error), where) from error
+            # Not `from error`: the line says it all, and a traceback must not say more.
+            raise self.refused(text, str(error), where) from None
 
     def refused(self, text: str, problem: str, where: str) -> ConfigError:
         """The error that says what is wrong with a value; always one line."""
-        shown = "the value" if self.secret else shorten(repr(text))
+        # Where no URL is wanted, one is given by mistake, perhaps with a password or a key in it.
+        hidden = self.secret or "@" in text or "?" in text
+        shown = "the value" if hidden else shorten(repr(text))
         return ConfigError(f"{self.flag}: {shown} {problem} (from {where})")
 
 
@@ -156,7 +159,7 @@ class Settings:
         Raises: ConfigError for the first value that cannot be used, or an unknown key of the file.
         """
         file.check_keys([o.key for o in cls.options()])
-        values = {o.name: o.read(*next(_given(o, argv, environ, file))) for o in cls.options()}
+        values = {o.name: Option.read(*next(_given(o, argv, environ, file))) for o in cls.options()}
         return cls(**values)
 
     def public(self) -> dict[str, object]:
@@ -164,12 +167,13 @@ class Settings:
         return {o.key: self._shown(o) for o in self.options()}
 
     def secrets(self) -> tuple[str, ...]:
-        """Return the secret texts that are set; for `gobbler.logs.hide`.
+        """Return the secrets that are set, in every form that a text may have them; for `gobbler.logs.hide`.
 
         A secret's published default is none: hiding it would only blot out ordinary words.
         """
         values = ((o, getattr(self, o.name)) for o in self.options() if o.secret)
-        return tuple(_written(value) for o, value in values if value and value != o.kind.read(o.default))
+        secret = [value for o, value in values if value and value != o.kind.read(o.default)]
+        return tuple(form for value in secret for form in _forms(value))
 
     def _shown(self, option: Option) -> object:
         value = getattr(self, option.name)
@@ -189,6 +193,13 @@ def _written(value: object) -> str:
     return ",".join(value) if isinstance(value, tuple) and type(value) is tuple else str(value)
 
 
+def _forms(value: object) -> tuple[str, ...]:
+    """Return what a value may look like in a text; bytes in hexadecimal and as Python writes them."""
+    if isinstance(value, bytes):
+        return value.hex(), value.hex().upper(), repr(value)[2:-1]
+    return (_written(value),)
+
+
 def shorten(text: str) -> str:
     """Cut a text that is too long for an error line."""
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
@@ -196,27 +207,30 @@ def shorten(text: str) -> str:
 
 def _given(
     option: Option, argv: Mapping[str, object], environ: Mapping[str, str], file: File
-) -> Iterator[tuple[str, str]]:
-    """Yield (text, where it came from), the strongest source first; the default is always there."""
+) -> Iterator[tuple[Option, str, str]]:
+    """Yield (option, text, where it came from), the strongest source first; the default is always there.
+
+    The option is a secret one where its source is.
+    """
     value = argv.get(option.name)
     if value is not None:
-        yield str(value).lower() if isinstance(value, bool) else str(value), "the command line"
+        yield option, str(value).lower() if isinstance(value, bool) else str(value), "the command line"
     if option.env in environ:
-        yield environ[option.env], f"environment {option.env}"
-    yield from _also_given(option, environ)
-    if option.key in file.values:
-        yield file.text(option), f"file {file.name}"
-    yield option.default, "the default"
-
-
-def _also_given(option: Option, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        yield option, environ[option.env], f"environment {option.env}"
     for also in option.also:
-        text, where = environ.get(also.variable, ""), f"environment {also.variable}"
-        try:
-            # Others set these variables, so an empty one means "not given", never "".
-            translated = also.translate(text) if text else None
-        except ValueError as error:
-            shown = replace(option, secret=option.secret or also.secret)
-            raise shown.refused(text, str(error), where) from None if also.secret else error
-        if translated is not None:
-            yield translated, where
+        # Others set these variables, so an empty one means "not given", never "".
+        if text := environ.get(also.variable):
+            yield from _also_given(replace(option, secret=option.secret or also.secret), also, text)
+    if option.key in file.values:
+        yield option, file.text(option), f"file {file.name}"
+    yield option, option.default, "the default"
+
+
+def _also_given(option: Option, also: Also, text: str) -> Iterator[tuple[Option, str, str]]:
+    where = f"environment {also.variable}"
+    try:
+        translated = also.translate(text)
+    except ValueError as error:
+        raise option.refused(text, str(error), where) from None
+    if translated is not None:
+        yield option, translated, where
