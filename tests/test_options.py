@@ -1,12 +1,13 @@
-"""The mechanism of options, on a small table of its own (which has a secret, as the server's will)."""
+"""The mechanism of options, on a small table of its own (which has secrets, as the server's has)."""
 
+import traceback
 from dataclasses import FrozenInstanceError, dataclass
 from pathlib import Path
 
 import pytest
 
 from gobbler.errors import ConfigError
-from gobbler.kinds import SWITCH, optional, size
+from gobbler.kinds import BROKERS, HEXADECIMAL, SWITCH, TEXT, Kind, optional, size
 from gobbler.kinds import one_of as words
 from gobbler.options import SHOWN_CHARACTERS, Also, File, Settings, option
 
@@ -44,6 +45,33 @@ class Small(Settings):
 def read(argv: dict[str, object], environ: dict[str, str], **values: object) -> Small:
     """Read `Small` from three sources."""
     return Small.read(argv, environ, File("s.toml", values))
+
+
+def host(text: str) -> str | None:
+    """Take the host out of `user:password@host`."""
+    found = text.rpartition("@")[2]
+    if not found:
+        raise ValueError("has no host")
+    return found
+
+
+def number(text: str) -> int:
+    """Read a number as Python does: its error shows the text."""
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Guarded(Settings):
+    """Options that get parts of a secret, and secrets of several types."""
+
+    host: str = option(
+        "--host", words("localhost", "db"), "localhost", "Which.", group="A",
+        also=(Also("URL", host, secret=True), Also("HOST", host)),
+    )  # fmt: skip
+    key: bytes = option("--key", HEXADECIMAL, "", "Which.", group="A", secret=True)
+    pin: int = option("--pin", Kind("PIN", number), "0", "Which.", group="A", secret=True)
+    word: str = option("--word", TEXT, "", "Which.", group="A", secret=True)
+    peers: tuple[str, ...] = option("--peers", BROKERS, "", "Which.", group="B")
 
 
 def test_the_fields_have_the_defaults_already_read() -> None:
@@ -120,6 +148,13 @@ def test_a_long_value_is_cut() -> None:
     assert len(str(caught.value)) < SHOWN_CHARACTERS + 100
 
 
+@pytest.mark.parametrize("value", ["http://me:hunter2@host", "http://host/?key=hunter2"])
+def test_a_url_in_the_wrong_place_is_not_shown(value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read({"color": value}, {})
+    assert str(caught.value) == "--color: the value is none of red, green, blue (from the command line)"
+
+
 @pytest.mark.parametrize(
     ("environ", "line"),
     [
@@ -134,17 +169,64 @@ def test_a_bad_secret_is_not_shown(environ: dict[str, str], line: str) -> None:
     assert str(caught.value) == line
 
 
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        ({"URL": "me:hunter2@"}, "--host: the value has no host (from environment URL)"),
+        ({"URL": "hunter2"}, "--host: the value is none of localhost, db (from environment URL)"),
+        ({"HOST": "hosts"}, "--host: 'hosts' is none of localhost, db (from environment HOST)"),
+        ({"HOST": "hosts", "URL": "db"}, ""),
+        ({"URL": "hunter2", "GOBBLER_HOST": "db"}, ""),
+    ],
+)
+def test_no_part_of_a_secret_variable_is_shown(environ: dict[str, str], line: str) -> None:
+    if not line:
+        assert Guarded.read({}, environ, NO_FILE) == Guarded(host="db")
+        return
+    with pytest.raises(ConfigError) as caught:
+        Guarded.read({}, environ, NO_FILE)
+    assert str(caught.value) == line
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_traceback_shows_no_more_than_the_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Guarded.read({"key": "hunter2"}, {}, NO_FILE)
+    shown = traceback.format_exception(caught.value)
+    assert shown[-1].endswith("--key: the value is not bytes in hexadecimal (from the command line)\n")
+    assert "ValueError" not in "".join(shown)
+
+
 def test_secrets_are_stars_in_repr_and_public() -> None:
     got = read({"password": "hunter2"}, {})
     assert got.public() == {"color": "red", "line-width": 3, "bold": False, "password": "***"}
     assert repr(got) == "Small(color='red', line-width=3, bold=False, password='***')"
-    assert read({"password": "off"}, {}).public()["password"] is None
+    assert read({"password": "off"}, {}).public()["password"] == "", "as if it were the empty text"
+
+
+def test_values_are_shown_as_they_are_given() -> None:
+    got = Guarded(key=b"\x0a\xff", pin=1234, word="opensesame", peers=("a:1", "b:2"))
+    assert got.public() == {
+        "host": "localhost",
+        "key": "***",
+        "pin": "***",
+        "word": "***",
+        "peers": "a:1,b:2",
+    }
+    assert Guarded().public() == {"host": "localhost", "key": "", "pin": "", "word": "", "peers": ""}
+    assert repr(got) == "Guarded(host='localhost', key='***', pin='***', word='***', peers='a:1,b:2')"
 
 
 def test_secrets_lists_what_has_to_be_hidden_from_logs() -> None:
     assert read({"password": "hunter2"}, {}).secrets() == ("hunter2",)
     assert read({"password": "off"}, {}).secrets() == ()
     assert Small().secrets() == (), "a published default is no secret, and a word that logs need"
+
+
+def test_secrets_are_listed_in_every_form_that_a_text_may_have_them_in() -> None:
+    got = Guarded(key=b"\x0a\xff'", pin=1234, word="opensesame", peers=("a:1",))
+    assert got.secrets() == ("0aff27", "0AFF27", "\\n\\xff'", "1234", "opensesame")
+    assert Guarded().secrets() == ()
 
 
 def test_a_default_that_cannot_be_used_fails_at_once() -> None:
