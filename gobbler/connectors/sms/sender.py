@@ -1,0 +1,228 @@
+"""Sends SMS through Vonage's SMS API (https://developer.vonage.com/en/api/sms).
+
+    body -> payload -> encoding (length) -> bucket (a turn) -> form, signed -> transport -> answer
+
+An SMS costs money, and the provider cannot recognise a repetition: what may have been sent is never
+sent again by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from gevent.event import Event as Signal
+
+from gobbler.config import Config
+from gobbler.connectors.base import Delivery
+from gobbler.connectors.outcome import Outage, Outcome, Refused, Retry, Sent
+from gobbler.connectors.sms import payload
+from gobbler.connectors.sms.answer import UNKNOWN, Verdict, judge
+from gobbler.connectors.sms.bucket import Bucket
+from gobbler.connectors.sms.encoding import check_length
+from gobbler.connectors.sms.payload import Sms
+from gobbler.connectors.sms.signature import Signer
+from gobbler.connectors.sms.times import rfc3339
+from gobbler.connectors.sms.transport import Failure, Timeouts, Transport
+from gobbler.errors import BadRequest, ConfigError
+from gobbler.logs import one_line
+from gobbler.reporting import events
+from gobbler.reporting.events import Event
+
+SHOWN_CHARACTERS: Final = 200
+"""No text of the provider's is passed on beyond this."""
+
+REMEMBERED: Final = 1_000
+"""Of so many settled deliveries the facts are kept until `event` asks for them, which is at once."""
+
+_STOPPED: Final = Retry("stopped", "the sender is not running")
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What an event tells of a request besides its outcome; times as RFC 3339 has them."""
+
+    message_ids: str = ""
+    request_time: str = ""
+    response_time: str = ""
+
+
+class SmsSender:
+    """The `Sender` of SMS; `Config` says with which account, and how."""
+
+    name = "sms"
+    retry_delay = 2.0
+    safe_to_repeat = False
+
+    def __init__(
+        self,
+        config: Config,
+        connections: int,
+        *,
+        timeouts: Timeouts | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare for up to `connections` calls of `send` at once; `clock` gives unix seconds."""
+        self._config = config
+        self._connections = connections
+        self._timeouts = timeouts or Timeouts()
+        self._clock = clock
+        self._signer = (
+            Signer(config.sms_signature_secret, config.sms_signature_method)
+            if config.sms_signature_secret
+            else None
+        )
+        self._bucket = Bucket(config.sms_rate, time.monotonic)
+        self._transport: Transport | None = None
+        self._stopping = Signal()
+        self._under_way = 0
+        self._idle = Signal()
+        self._idle.set()
+        self._facts: dict[UUID, _Facts] = {}
+
+    def __repr__(self) -> str:
+        """Show the state, and nothing of the account."""
+        state = "running" if self._transport else "stopped"
+        return f"SmsSender({state}, under_way={self._under_way})"
+
+    def start(self) -> None:
+        """Check the options and get ready; when running: do nothing.
+
+        Raises: ConfigError: an option cannot be used.
+        """
+        if self._transport is not None:
+            return
+        config = self._config
+        if config.sms_from:
+            _check_sender(config.sms_from)
+        self._transport = Transport(
+            config.sms_endpoint, config.sms_ca_file, self._connections, self._timeouts
+        )
+        self._stopping.clear()
+
+    def stop(self, timeout: float) -> None:
+        """Send home who waits for a turn, wait up to `timeout` seconds for requests under way, close.
+
+        A request that takes longer ends by its own time-outs: to break it off would leave its
+        outcome unknown.
+        """
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            self._stopping.set()
+            self._idle.wait(timeout)
+            transport.close()
+
+    def send(self, delivery: Delivery) -> Outcome:
+        """Send one SMS, once; wait for a turn first, in the order of calling (see `bucket`)."""
+        transport = self._transport
+        if transport is None:
+            return _STOPPED
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return self._send(delivery, transport)
+        except BadRequest as error:
+            return Refused(error.code, str(error))
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    def event(self, delivery: Delivery, outcome: Outcome) -> Event:
+        """Return the event of a settled delivery; of an unusable body it tells what can be read."""
+        facts = self._facts.pop(delivery.id, _Facts())
+        try:
+            sms = self._read(delivery)
+        except BadRequest:
+            sms = payload.excerpt(delivery.message.body)
+        return events.sms(
+            order_id=sms.reference,
+            message_id=facts.message_ids,
+            text=sms.text,
+            request_time=facts.request_time,
+            response_time=facts.response_time,
+            mobile_number=sms.to,
+            delivery_status=_status(outcome),
+        )
+
+    def _read(self, delivery: Delivery) -> Sms:
+        message = delivery.message
+        return payload.parse(
+            message.body, message.headers, sender=self._config.sms_from, reference=str(delivery.id)
+        )
+
+    def _send(self, delivery: Delivery, transport: Transport) -> Outcome:
+        sms = self._read(delivery)
+        encoding = check_length(sms.text, self._config.sms_max_parts)
+        waited = self._wait_for_turn()
+        if waited is not None:
+            return waited
+        begun = self._clock()
+        form = self._form({**sms.fields(), "type": encoding.type}, begun)
+        result = transport.post(form)
+        ended = self._clock()
+        if isinstance(result, Failure):
+            verdict = Verdict(_failed(result))
+        else:
+            verdict = judge(result, delivery.attempt, ended, lambda text: self._clean(text, sms))
+        if isinstance(verdict.outcome, Sent | Refused):
+            self._remember(delivery.id, _Facts(",".join(verdict.message_ids), rfc3339(begun), rfc3339(ended)))
+        return verdict.outcome
+
+    def _wait_for_turn(self) -> Retry | None:
+        """Wait until it is this call's turn; return what comes of it when it is too far away."""
+        turn = self._bucket.take()
+        if turn is None:
+            return Retry("rate", "the account's rate is used up", self._bucket.delay())
+        while (left := turn - time.monotonic()) > 0:
+            if self._stopping.wait(left):
+                return _STOPPED
+        return None
+
+    def _form(self, fields: dict[str, str], now: float) -> bytes:
+        """Return the body of a request: signed, or else with the account's secret; never both."""
+        config = self._config
+        fields["api_key"] = config.sms_api_key
+        if config.sms_receipt_url:
+            fields["callback"] = config.sms_receipt_url
+        if self._signer is not None:
+            fields = self._signer.sign(fields, now)
+        else:
+            fields["api_secret"] = config.sms_api_secret
+        return urlencode(fields).encode("ascii")
+
+    def _clean(self, text: str, sms: Sms) -> str:
+        """Take out of a text of the provider's the account's secrets and the number, if they are in it."""
+        config = self._config
+        for hidden in (config.sms_api_key, config.sms_api_secret, config.sms_signature_secret, sms.to):
+            if hidden:
+                text = text.replace(hidden, "***")
+        return one_line(text)[:SHOWN_CHARACTERS]
+
+    def _remember(self, id: UUID, facts: _Facts) -> None:
+        self._facts[id] = facts
+        if len(self._facts) > REMEMBERED:
+            del self._facts[next(iter(self._facts))]
+
+
+def _check_sender(sender: str) -> None:
+    if not payload.is_sender(sender):
+        raise ConfigError("--sms-from: is neither up to 11 letters and digits nor up to 15 digits")
+
+
+def _failed(failure: Failure) -> Outcome:
+    if failure.written:
+        return Refused(UNKNOWN, f"{failure.text}; the message may have been sent")
+    return Outage("no-connection", failure.text)
+
+
+def _status(outcome: Outcome) -> str:
+    """Return the `delivery_status` of an event: a word, and for what was not sent, why."""
+    if isinstance(outcome, Sent):
+        return "sent"
+    word = UNKNOWN if outcome.reason == UNKNOWN else f"failed: {outcome.reason}"
+    return f"{word}: {outcome.text}" if outcome.text else word
