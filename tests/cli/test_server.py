@@ -26,7 +26,7 @@ from gobbler.cli.server import main
 import gevent
 from gevent import monkey
 from gevent.event import Event
-from gobbler.errors import StoreLocked, StoreUnavailable
+from gobbler.errors import ConfigError, StoreLocked, StoreUnavailable
 
 class Server:
     def __init__(self, config):
@@ -49,7 +49,8 @@ main()
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment without its own options."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("GOBBLER_") and k != "PORT"}
+    also = {variable.variable for option in OPTIONS for variable in option.also}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GOBBLER_") and k not in also}
     return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "100"} | dict(extra)
 
 
@@ -105,18 +106,21 @@ def test_help_has_every_option_with_its_variable_and_default() -> None:
     text = re.sub(r"\s+", " ", done.stdout)
     for option in OPTIONS:
         value = f"/ --no-{option.key}" if option.is_switch else option.kind.metavar
-        assert f" {option.flag} {value} {option.help} [env: {option.env}; default: {option.default}]" in text
+        default = f"; default: {option.default}" if option.default and not option.secret else ""
+        assert f" {option.flag} {value} {option.help} [env: {option.env}{default}]" in text
+
+
+def test_help_shows_no_secret() -> None:
+    secrets = {option.env: f"{option.key}-hunter2" for option in OPTIONS if option.secret}
+    done = gobbler("--help", env=secrets | {"DATABASE_URL": "postgres://me:hunter2@host/db"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hunter2" not in done.stdout
 
 
 def test_help_groups_the_options() -> None:
     out = gobbler("--help").stdout
-    assert re.findall(r"^(\w.*):$", out, re.M) == [
-        "Server",
-        "Storage",
-        "WebSocket",
-        "Administration",
-        "Other",
-    ]
+    groups = list(dict.fromkeys(option.group for option in OPTIONS))
+    assert re.findall(r"^(\w.*):$", out, re.M) == [*groups, "Other"]
     assert out.startswith("Usage: gobbler [OPTIONS]\n\n  Run the Gobbler messaging server.\n\nServer:\n")
     lines = [
         "WebSocket:",
@@ -126,7 +130,19 @@ def test_help_groups_the_options() -> None:
         "                                  [env: GOBBLER_WS_PREFIX; default: /stream/]",
     ]
     assert "\n".join(lines) in out
-    assert max(map(len, out.splitlines())) < 100
+    lines = [
+        "  --fcm-service-account-file FILE",
+        "                                  The service account's key, as Google's console gives it, for the",
+        "                                  HTTP v1 protocol.",
+        "                                  [env: GOBBLER_FCM_SERVICE_ACCOUNT_FILE]",
+    ]
+    assert "\n".join(lines) in out
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_help_fits_the_terminal(columns: int) -> None:
+    out = gobbler("--help", env={"COLUMNS": str(columns)}).stdout
+    assert max(map(len, out.splitlines())) < min(columns, 100)
 
 
 def test_help_loads_no_server() -> None:
@@ -164,6 +180,17 @@ def test_version() -> None:
         ((), {"GOBBLER_WS": "perhaps"},
          "--ws: 'perhaps' is neither true, 1, yes, on nor false, 0, no, off (from environment GOBBLER_WS)"),
         ((), {"PORT": "http"}, "--http: 'http' is not a port (from environment PORT)"),
+        ((), {"DATABASE_URL": "postgres://me:hunter/2@host/db"},
+         "--pg-host: the value is not postgres://user:password@host:port/database"
+         " (from environment DATABASE_URL)"),
+        (("--apns-cert-bytes", "hunter2"), {},
+         "--apns-cert-bytes: the value is not bytes in hexadecimal (from the command line)"),
+        (("--fcm-endpoint=http://me:hunter2@host",), {},
+         "--fcm-endpoint: the value must have no user, password, query or fragment (from the command line)"),
+        (("--fcm", "--fcm-api-key", "hunter2"), {},
+         "--fcm-api-key: Google no longer speaks the legacy protocol; name a gateway with --fcm-endpoint"),
+        (("--sms",), {"GOBBLER_SMS_API_SECRET": "hunter2"},
+         "--sms: needs --sms-api-key, and --sms-api-secret or --sms-signature-secret"),
         (("--fsync", "a\nb\x1b[2J"), {},
          "--fsync: 'a\\nb\\x1b[2J' is neither always, never nor a number of seconds above zero"
          " (from the command line)"),
@@ -206,6 +233,23 @@ def test_all_sources_reach_the_server(start: Start, tmp_path: Path) -> None:
     assert status == 1
     for part in ("'ws': False", "'ms': 'memory'", "'kvs': 'file'", "'http': '[::1]:1'"):
         assert part in out
+
+
+def test_secrets_are_hidden_from_logs_and_from_the_line_of_a_failing_start(start: Start) -> None:
+    texts = ["30820abc", "30820ABC", "pass/word", "pass%2Fword", "key-1", "b'0\\x82\\n\\xbc'"]
+    body = (
+        "import logging\n"
+        "def begin(self):\n"
+        f"    logging.getLogger('gobbler.x').info('%s', {texts}, extra={{'also': {texts}}})\n"
+        f"    raise StoreUnavailable(' '.join({texts}))\n"
+        "Server.start = begin"
+    )
+    secrets = ("--apns-cert-bytes", "30820aBC", "--apns-cert-password", "pass/word", "--sms-api-key", "key-1")
+    status, out, err = end_of(start(body, "--log", "info", *secrets))
+    log, line = err.splitlines()
+    assert (status, out, line) == (1, "", "gobbler: *** *** *** *** *** b'***'")
+    entry = json.loads(log)
+    assert (entry["message"], entry["also"]) == (repr(["***"] * 5 + ["b'***'"]),) * 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -262,6 +306,11 @@ def test_a_failing_start_or_stop_is_one_line_and_status_1(
         assert line_of(process) == "started"
         process.send_signal(signal.SIGTERM)
     assert end_of(process) == (1, "", f"gobbler: {line}\n")
+
+
+def test_credentials_that_cannot_be_used_are_one_line_and_status_2(start: Start) -> None:
+    process = start("def fail(self): raise ConfigError('--fcm-ca-file: a')\nServer.start = fail")
+    assert end_of(process) == (2, "", "gobbler: --fcm-ca-file: a\n")
 
 
 def test_a_bug_is_a_traceback_and_status_1(start: Start) -> None:
