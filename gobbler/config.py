@@ -308,7 +308,8 @@ class Config(Settings):
     )
 
     kafka_brokers: tuple[str, ...] = option(
-        "--kafka-brokers", BROKERS, "", "Report events to Kafka, through these brokers.", group=KAFKA,
+        "--kafka-brokers", BROKERS, "",
+        "Report events to Kafka through these brokers: those for which a topic is named.", group=KAFKA,
     )
     sms_kafka_topic: str = option(
         "--sms-kafka-topic", KAFKA_TOPIC, "", "The Kafka topic of SMS and their receipts.", group=KAFKA,
