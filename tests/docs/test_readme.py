@@ -9,6 +9,7 @@ import pytest
 
 from gobbler import errors
 from gobbler.config import OPTIONS
+from gobbler.connectors.connector import ATTEMPTS_A_WORKER
 from gobbler.metrics import Metrics
 from gobbler.options import Option
 from gobbler.protocol import block, command, filters, message, topic
@@ -107,7 +108,8 @@ def row(option: Option) -> str:
     """An option's line of the README's table."""
     name = f"`{option.flag}`, `--no-{option.key}`" if option.is_switch else f"`{option.flag}`"
     value = "" if option.is_switch else f"`{option.kind.metavar}`".replace("|", "\\|")
-    return f"| {name} | {value} | `{option.default}` | `{option.env}` | {option.help} |"
+    default = f"`{option.default}`" if option.default else ""
+    return f"| {name} | {value} | {default} | `{option.env}` | {option.help} |"
 
 
 def test_the_table_of_options_is_that_of_the_code() -> None:
@@ -187,6 +189,12 @@ def test_the_limit_of_filters_is_that_of_the_code() -> None:
     assert filters.from_query([("filterA", "v" * 1000)])
     with pytest.raises(errors.InvalidMessage, match="longer than 1024"):
         filters.from_query([("filterA", "v" * 1024)])
+
+
+def test_the_attempts_of_a_worker_are_those_of_the_code() -> None:
+    assert f"A worker has up to {ATTEMPTS_A_WORKER} attempts under way" in read(OPERATIONS)
+    helps = [option.help for option in OPTIONS if option.name.endswith("_workers")]
+    assert [help for help in helps if f"each up to {ATTEMPTS_A_WORKER} " not in help] == []
 
 
 @pytest.mark.parametrize(
