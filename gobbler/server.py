@@ -12,6 +12,8 @@ from flask import Blueprint
 from gobbler import app
 from gobbler.admin import pages
 from gobbler.config import ROUTER_PAGE, Config, version
+from gobbler.connecting import Connectors
+from gobbler.connectors.connector import Stores
 from gobbler.health import Health, HubLag, storage_space, storage_writable
 from gobbler.kvstore.base import KVStore
 from gobbler.kvstore.memory import MemoryKVStore
@@ -20,7 +22,7 @@ from gobbler.listener import Listener
 from gobbler.metrics import Metrics
 from gobbler.profiling import profiler
 from gobbler.protocol.block import Block
-from gobbler.rest import api
+from gobbler.rest import api, browser, events, fetch, topics
 from gobbler.router.intake import Intake
 from gobbler.router.routes import Router
 from gobbler.service import Service, Stack
@@ -53,7 +55,9 @@ class Server:
         self.store = _store(config, self.kvstore)
         self.store.listen(self._committed)
         self.intake = Intake(self.store, self.metrics)
+        self.connectors = Connectors(config, Stores(self.store, self.kvstore), self.metrics, self.router)
         self.gateway = self._gateway()
+        self.streams = events.Streams(self.store, self.router, self.metrics)
         self._lag = HubLag()
         self.app = app.App(self._blueprints(), self.metrics, self.gateway, config.ws_prefix)
         self.listener = Listener(self.app, config.http) if listen else None
@@ -96,13 +100,23 @@ class Server:
             metrics_endpoint=config.metrics_endpoint,
             routes_page=ROUTER_PAGE,
         )
-        return [api.blueprint(self.intake, self.router, self.metrics, config.max_message_size), admin]
+        return [
+            api.blueprint(self.intake, self.router, self.metrics, config.max_message_size),
+            topics.blueprint(self.store, self.metrics),
+            fetch.blueprint(self.store, self.metrics),
+            events.blueprint(self.streams),
+            browser.blueprint(config.ws_prefix, examples=config.ws),
+            *self.connectors.blueprints(),
+            admin,
+        ]
 
     def _check(self) -> None:
         """Say what makes the server healthy."""
         self.health.add("hub", self._lag.check)
         self.health.add("store", self.store.check)
         self.health.add("kvs", self.kvstore.check)
+        for name, connector in self.connectors.by_name.items():
+            self.health.add(name, connector.check)
         if _uses_storage(self.config):
             self.health.add("storage", storage_writable(self.config.storage_path))
             self.health.add("space", storage_space(self.config.storage_path))
@@ -119,11 +133,13 @@ class Server:
             ("key-value store", self.kvstore),
             ("message store", self.store),
             ("intake", self.intake),
+            *self.connectors.services(),
         ]
         if self.gateway is not None:
             services.append(("WebSocket gateway", self.gateway))
         if self.listener is not None:
             services.append(("HTTP listener", self.listener))
+        services.append(("event streams", self.streams))  # they end first: the listener waits for answers
         return services
 
 
@@ -134,7 +150,27 @@ def _uses_storage(config: Config) -> bool:
 def _kvstore(config: Config) -> KVStore:
     if config.kvs == "memory":
         return MemoryKVStore()
+    if config.kvs == "postgres":
+        return _postgres(config)
     return SQLiteKVStore(config.storage_path / KEY_VALUES, sync=config.fsync == 0)
+
+
+def _postgres(config: Config) -> KVStore:
+    # Imported when it is asked for: psycopg2 takes memory and start-up time.
+    from gobbler.kvstore.postgres import PostgresKVStore
+    from gobbler.kvstore.postgres_connection import Address
+
+    return PostgresKVStore(
+        Address(
+            config.pg_host,
+            config.pg_port,
+            config.pg_user,
+            config.pg_password,
+            config.pg_dbname,
+            config.pg_sslmode,
+            config.pg_ca_file,
+        )
+    )
 
 
 def _store(config: Config, kvstore: KVStore) -> MessageStore:

@@ -83,7 +83,7 @@ def _parameters() -> dict[str, str]:
     """
     found = _pairs(request.query_string)
     body = _body()
-    if request.mimetype == "application/json":
+    if request.mimetype == "application/json" or body.startswith(b"{"):
         found += receipt.from_json(body).items()
     elif body:
         found += _pairs(body)

@@ -1,0 +1,478 @@
+/**
+ * The chat: a room is a topic, a message is a message. docs/browser.md walks through it.
+ *
+ * @module
+ */
+
+import { ArgumentError, Client, PublishError } from "/client/gobbler.js";
+
+const HISTORY = 50;
+/** How often the page asks who is there. */
+const PEOPLE_MILLISECONDS = 5_000;
+/** What counts as "at the end" of the conversation, in pixels. */
+const NEAR = 80;
+
+/**
+ * @typedef {import("../../client/gobbler.js").Message} Message
+ * @typedef {import("../../client/gobbler.js").State} State
+ * @typedef {import("../../client/gobbler.js").StateDetail} StateDetail
+ */
+
+/**
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} id
+ * @returns {T}
+ */
+function element(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no ${id}`);
+  return /** @type {T} */ (found);
+}
+
+/** One room, from joining to leaving. */
+class Room {
+  /** @type {Map<string, HTMLElement>} my messages that are not in the log yet, by their ids */
+  #waiting = new Map();
+  /** @type {number | null} the id of the oldest message that is shown */
+  #oldest = null;
+  #shown = 0;
+  #unread = 0;
+  /** @type {ReturnType<typeof setInterval>} */
+  #asking;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #countdown;
+  #left = new AbortController();
+
+  /**
+   * @param {string} name
+   * @param {string} topic
+   * @param {string} title
+   */
+  constructor(name, topic, title) {
+    this.name = name;
+    this.topic = topic;
+    element("title").textContent = title;
+    const prefix = /** @type {HTMLMetaElement} */ (document.querySelector("meta[name=gobbler-prefix]")).content;
+    this.client = new Client({
+      user: name,
+      prefix,
+      backoff: { max: 5_000 },
+      onState: (state, detail) => this.#stateChanged(state, detail),
+    });
+    const subscription = this.client.subscribe(topic, {
+      from: -HISTORY,
+      onMessage: (message) => this.#received(message),
+      onGap: () => this.#append(note("gap", "Some messages are no longer kept.")),
+      onError: (error) => this.#append(note("gap", `The conversation cannot be read: ${error.message}`)),
+      signal: this.#left.signal,
+    });
+    subscription.ready.then(
+      () => this.#ready(),
+      () => {},
+    );
+    this.#asking = setInterval(() => this.#askForPeople(), PEOPLE_MILLISECONDS);
+    this.#listen();
+  }
+
+  #listen() {
+    const { signal } = this.#left;
+    element("composer").addEventListener("submit", (event) => this.#submitted(event), { signal });
+    element("text").addEventListener("keydown", (event) => this.#keyPressed(event), { signal });
+    element("retry").addEventListener("click", () => this.client.reconnect(), { signal });
+    element("earlier").addEventListener("click", () => this.#showEarlier(), { signal });
+    element("newest").addEventListener("click", () => this.#scrollToEnd(), { signal });
+    element("scroll").addEventListener("scroll", () => this.#scrolled(), { signal, passive: true });
+    document.addEventListener("visibilitychange", () => this.#scrolled(), { signal });
+    element("log").addEventListener("click", (event) => this.#sendAgain(event), { signal });
+  }
+
+  async leave() {
+    this.#left.abort();
+    clearInterval(this.#asking);
+    clearInterval(this.#countdown);
+    element("log").replaceChildren();
+    for (const id of ["empty", "earlier", "newest", "retry"]) element(id).hidden = true;
+    element("people").textContent = "";
+    document.title = "Chat · Gobbler";
+    await this.client.close();
+  }
+
+  // What the client tells
+
+  /**
+   * @param {State} state
+   * @param {StateDetail} detail
+   */
+  #stateChanged(state, { retryIn = 0 }) {
+    if (this.#left.signal.aborted) return;
+    clearInterval(this.#countdown);
+    element("status").dataset.state = state;
+    element("retry").hidden = state !== "waiting" || retryIn < 1_000;
+    if (state === "waiting") this.#countDown(performance.now() + retryIn);
+    else element("status-text").textContent = state === "open" ? "Connected" : "Connecting …";
+    if (state === "open") this.#askForPeople();
+  }
+
+  /** @param {number} end as performance.now counts */
+  #countDown(end) {
+    const show = () => {
+      const seconds = Math.ceil((end - performance.now()) / 1_000);
+      // Not read out every second: only the change of the state is.
+      element("status-text").textContent = seconds > 1 ? `Offline, next try in ${seconds} s` : "Offline";
+    };
+    show();
+    this.#countdown = setInterval(show, 1_000);
+  }
+
+  #ready() {
+    element("empty").hidden = this.#shown > 0;
+    element("earlier").hidden = this.#shown < HISTORY;
+    element("log").setAttribute("aria-live", "polite"); // from here on, what comes is new
+    this.#scrollToEnd("instant");
+  }
+
+  /** @param {Message} message */
+  #received(message) {
+    const atEnd = this.#atEnd();
+    this.#oldest ??= message.id;
+    this.#shown += 1;
+    element("empty").hidden = true;
+    const waiting = message.userId === this.name ? this.#waiting.get(message.messageId) : undefined;
+    if (waiting) {
+      // Its place is where the log has it: behind whatever was stored before it.
+      this.#waiting.delete(message.messageId);
+      waiting.remove();
+    }
+    const shown = render(message.userId, message.text, message.time, message.userId === this.name);
+    shown.dataset.id = `${message.id}`;
+    this.#insert(shown);
+    if (atEnd || waiting) this.#scrollToEnd();
+    else this.#countUnread();
+  }
+
+  async #askForPeople() {
+    if (document.hidden || this.client.state !== "open") return;
+    try {
+      const routes = await this.client.subscribers(this.topic);
+      const names = [...new Set(routes.map((route) => route.user_id).filter(Boolean))].sort();
+      const others = names.filter((name) => name !== this.name);
+      element("people").textContent = others.length ? `You, ${others.join(", ")}` : "Only you are here";
+    } catch {
+      // The next time will tell.
+    }
+  }
+
+  // Showing
+
+  /** @param {HTMLElement} shown a message that is stored */
+  #insert(shown) {
+    const first = this.#waiting.values().next().value;
+    const log = element("log");
+    log.insertBefore(shown, first ?? null);
+    this.#arrange(log);
+  }
+
+  /** @param {HTMLElement} item */
+  #append(item) {
+    element("log").append(item);
+    this.#arrange(element("log"));
+    this.#scrollToEnd();
+  }
+
+  /**
+   * Says which messages begin a group of one person's, and where a day begins.
+   *
+   * @param {HTMLElement} log
+   */
+  #arrange(log) {
+    let day = "";
+    let who = "";
+    for (const item of [.../** @type {HTMLCollectionOf<HTMLElement>} */ (log.children)]) {
+      if (item.classList.contains("day")) {
+        item.remove();
+        continue;
+      }
+      if (!item.dataset.who) {
+        who = "";
+        continue;
+      }
+      const date = dayOf(Number(item.dataset.time));
+      if (date !== day) {
+        item.before(note("day", date));
+        who = "";
+      }
+      item.classList.toggle("first", item.dataset.who !== who);
+      day = date;
+      who = item.dataset.who;
+    }
+  }
+
+  #atEnd() {
+    const scroll = element("scroll");
+    return scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < NEAR;
+  }
+
+  /** @param {ScrollBehavior} [behavior] */
+  #scrollToEnd(behavior = "auto") {
+    const scroll = element("scroll");
+    scroll.scrollTo({ top: scroll.scrollHeight, behavior });
+    this.#readAll();
+  }
+
+  #scrolled() {
+    if (this.#atEnd() && !document.hidden) this.#readAll();
+  }
+
+  #readAll() {
+    this.#unread = 0;
+    element("newest").hidden = true;
+    document.title = `${element("title").textContent} · Gobbler`;
+  }
+
+  #countUnread() {
+    this.#unread += 1;
+    element("newest").hidden = false;
+    document.title = `(${this.#unread}) ${element("title").textContent} · Gobbler`;
+  }
+
+  async #showEarlier() {
+    const button = /** @type {HTMLButtonElement} */ (element("earlier"));
+    const scroll = element("scroll");
+    button.disabled = true;
+    try {
+      const wanted = this.#shown + HISTORY;
+      const found = await this.client.fetch(this.topic, { from: -wanted, count: HISTORY });
+      const older = found.filter((message) => this.#oldest !== null && message.id < this.#oldest);
+      const height = scroll.scrollHeight;
+      const log = element("log");
+      log.setAttribute("aria-live", "off");
+      log.prepend(...older.map((each) => render(each.userId, each.text, each.time, each.userId === this.name)));
+      this.#arrange(log);
+      log.setAttribute("aria-live", "polite");
+      this.#oldest = older[0]?.id ?? this.#oldest;
+      this.#shown += older.length;
+      button.hidden = older.length < HISTORY;
+      scroll.scrollTo({ top: scroll.scrollTop + scroll.scrollHeight - height, behavior: "instant" });
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  // Sending
+
+  /** @param {KeyboardEvent} event */
+  #keyPressed(event) {
+    // While an input method composes, Enter chooses a word.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    /** @type {HTMLFormElement} */ (element("composer")).requestSubmit();
+  }
+
+  /** @param {Event} event */
+  #submitted(event) {
+    event.preventDefault();
+    const field = /** @type {HTMLTextAreaElement} */ (element("text"));
+    const text = field.value.trim();
+    if (!text) return;
+    field.value = "";
+    field.focus();
+    this.#send(text);
+  }
+
+  /** @param {string} text */
+  #send(text) {
+    const messageId = `chat-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`;
+    const shown = render(this.name, text, Date.now() / 1_000, true);
+    shown.dataset.message = messageId;
+    this.#waiting.set(messageId, shown);
+    element("empty").hidden = true;
+    this.#append(shown);
+    this.#publish(messageId, text, shown);
+  }
+
+  /**
+   * Publishes. The message is shown as stored when it comes back as a message, and only then: where the
+   * connection was lost in between, the replay tells whether it had been.
+   *
+   * @param {string} messageId
+   * @param {string} text
+   * @param {HTMLElement} shown
+   */
+  async #publish(messageId, text, shown) {
+    mark(shown, "sending", "sending …");
+    try {
+      await this.client.publish(this.topic, text, { messageId });
+    } catch (error) {
+      if (!(error instanceof PublishError)) throw error;
+      if (this.#waiting.get(messageId) !== shown) return;
+      const unsure = error.stored === null;
+      mark(shown, "unsure", unsure ? "may not have arrived" : `not sent: ${error.message}`);
+    }
+  }
+
+  /** @param {Event} event */
+  #sendAgain(event) {
+    const target = /** @type {HTMLElement} */ (event.target);
+    const shown = /** @type {HTMLElement | null} */ (target.closest(".again") && target.closest(".message"));
+    const messageId = shown?.dataset.message;
+    if (!shown || !messageId || !this.#waiting.has(messageId)) return;
+    this.#publish(messageId, shown.querySelector(".text")?.textContent ?? "", shown);
+  }
+}
+
+/**
+ * @param {string} who
+ * @param {string} text
+ * @param {number} time unix seconds
+ * @param {boolean} mine
+ */
+function render(who, text, time, mine) {
+  const template = /** @type {HTMLTemplateElement} */ (element("message"));
+  const fragment = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
+  const item = /** @type {HTMLElement} */ (fragment.firstElementChild);
+  const date = new Date(time * 1_000);
+  item.classList.toggle("mine", mine);
+  item.dataset.who = `${mine ? "me" : "other"} ${who}`;
+  item.dataset.time = `${time}`;
+  item.style.setProperty("--hue", `${hueOf(who)}`);
+  part(item, ".who").textContent = mine ? "You" : who || "Somebody";
+  part(item, ".text").textContent = text;
+  const when = /** @type {HTMLTimeElement} */ (part(item, "time"));
+  when.dateTime = date.toISOString();
+  when.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return item;
+}
+
+/**
+ * @param {HTMLElement} item
+ * @param {string} fate
+ * @param {string} text
+ */
+function mark(item, fate, text) {
+  item.dataset.fate = fate;
+  part(item, ".fate").textContent = text;
+  part(item, ".again").hidden = fate !== "unsure";
+}
+
+/**
+ * @param {HTMLElement} item
+ * @param {string} selector
+ * @returns {HTMLElement}
+ */
+function part(item, selector) {
+  return /** @type {HTMLElement} */ (item.querySelector(selector));
+}
+
+/**
+ * @param {string} kind
+ * @param {string} text
+ */
+function note(kind, text) {
+  const item = document.createElement("li");
+  item.className = kind;
+  item.textContent = text;
+  return item;
+}
+
+/** @param {number} time */
+function dayOf(time) {
+  const date = new Date(time * 1_000);
+  if (date.toDateString() === new Date().toDateString()) return "Today";
+  return date.toLocaleDateString([], { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+}
+
+/** The same colour for a name everywhere. @param {string} name */
+function hueOf(name) {
+  let hash = 7;
+  for (const character of name) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 360;
+  return hash;
+}
+
+// The door
+
+/** @type {Room | null} */
+let room = null;
+
+const nameField = /** @type {HTMLInputElement} */ (element("name"));
+const roomField = /** @type {HTMLInputElement} */ (element("room-name"));
+
+/** The room of the address: `/examples/chat#lobby`. */
+function roomOfAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1)) || "lobby";
+  } catch {
+    return "lobby";
+  }
+}
+
+/**
+ * @param {HTMLInputElement} field
+ * @param {string} text
+ */
+function tell(field, text) {
+  element(`${field.id === "name" ? "name" : "room"}-problem`).textContent = text;
+  field.setAttribute("aria-invalid", text ? "true" : "false");
+  if (text) field.focus();
+  return !text;
+}
+
+function checkFields() {
+  const name = nameField.value.trim();
+  const title = roomField.value.trim();
+  const roomIsGood = tell(roomField, /^[^\s,/]+$/.test(title) ? "" : "A room is one word without commas and slashes.");
+  let problem = "";
+  if (!name) problem = "Please enter a name.";
+  else if (/[,/]/.test(name)) problem = "A name has no commas and slashes.";
+  return tell(nameField, problem) && roomIsGood;
+}
+
+/** @param {Event} event */
+function joined(event) {
+  event.preventDefault();
+  if (!checkFields()) return;
+  const name = nameField.value.trim();
+  const title = roomField.value.trim();
+  try {
+    room = new Room(name, `/chat/${title}`, title);
+  } catch (error) {
+    if (!(error instanceof ArgumentError)) throw error;
+    tell(nameField, `That does not work: ${error.message}.`);
+    return;
+  }
+  sessionStorage.setItem("gobbler-chat-name", name);
+  localStorage.setItem("gobbler-chat-name", name);
+  history.replaceState(null, "", `#${encodeURIComponent(title)}`);
+  element("door").hidden = true;
+  element("room").hidden = false;
+  element("text").focus();
+}
+
+async function left() {
+  const before = room;
+  room = null;
+  sessionStorage.removeItem("gobbler-chat-name");
+  element("room").hidden = true;
+  element("door").hidden = false;
+  nameField.focus();
+  await before?.leave();
+}
+
+nameField.value = localStorage.getItem("gobbler-chat-name") ?? "";
+roomField.value = roomOfAddress();
+element("join").addEventListener("submit", joined);
+element("leave").addEventListener("click", left);
+globalThis.addEventListener("hashchange", async () => {
+  const title = roomOfAddress();
+  if (title === roomField.value) return;
+  const name = nameField.value;
+  await left();
+  nameField.value = name;
+  roomField.value = title;
+});
+// A page that is loaded again goes back to where it was.
+if (sessionStorage.getItem("gobbler-chat-name")) {
+  nameField.value = sessionStorage.getItem("gobbler-chat-name") ?? "";
+  /** @type {HTMLFormElement} */ (element("join")).requestSubmit();
+} else {
+  nameField.focus();
+}
