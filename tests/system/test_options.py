@@ -1,9 +1,16 @@
 """Options whose effect shows only in a whole server; those of pages are in tests/admin."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
+from gobbler.config import load
 from tests.system.client import Client
 from tests.system.server import ServerProcess, eventually
 
@@ -97,3 +104,93 @@ def test_max_message_size_is_the_largest_body(tmp_path: Path, size: int) -> None
         )
         refused = server.request("POST", "/api/message/foo", b"x" * 1001)
         assert refused == (413, b"message is larger than 1000 bytes\n")
+
+
+FCM = ("--fcm", "--fcm-service-account-file")
+APNS = ("--apns", "--apns-app-topic", "com.example")
+SMS = ("--sms", "--sms-api-key", "k3y", "--sms-api-secret", "s3cret")
+TOKEN = ("--apns-key-id", "KEY", "--apns-team-id", "TEAM", "--apns-key-file")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (*FCM, "no-such-file"),
+        (*APNS, "--apns-cert-file", "no-such-file"),
+        (*APNS, *TOKEN, "no-such-file"),
+        (*APNS, "--apns-cert-bytes", "5011"),
+        (*SMS, "--sms-ca-file", "no-such-file"),
+        (*SMS, "--sms-from", "no sender"),
+        ("--kafka-brokers", "127.0.0.1:1", "--kafka-security=ssl", "--kafka-ca-file=no-such-file"),
+    ],
+)
+def test_what_the_server_cannot_use_is_one_line_and_status_2(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    server = ServerProcess(tmp_path / "data", "--log", "error", *options)
+    server.launch()
+    assert server.wait() == 2
+    (line,) = server.lines
+    assert line.startswith("gobbler: ")
+    assert "s3cret" not in line
+
+
+def certificate(password: str) -> str:
+    """Make a certificate with its key as PKCS#12, in hexadecimal."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, SHA256())
+    encryption = BestAvailableEncryption(password.encode())
+    return pkcs12.serialize_key_and_certificates(b"app", key, made, None, encryption).hex()
+
+
+NOWHERE = "127.0.0.1:1"
+GUARDED = {
+    "push-retry-delay": "50ms",
+    "fcm": "true",
+    "fcm-api-key": "fcm-hunter2",
+    "fcm-endpoint": f"http://{NOWHERE}/fcm",
+    "apns": "true",
+    "apns-cert-password": "p12/hunter2",
+    "apns-app-topic": "com.example",
+    "apns-endpoint": f"https://{NOWHERE}",
+    "sms": "true",
+    "sms-api-key": "sms-hunter2",
+    "sms-api-secret": "secret-hunter2",
+    "sms-signature-secret": "signature-hunter2",
+    "sms-from": "Gobbler",
+    "sms-endpoint": f"http://{NOWHERE}/sms",
+    "kafka-brokers": NOWHERE,
+    "kafka-security": "sasl_plaintext",
+    "kafka-user": "me",
+    "kafka-password": "kafka-hunter2",
+    "sms-kafka-topic": "sms",
+    "subscribe-kafka-topic": "subscribe",
+}
+"""Every secret but the certificate and that of PostgreSQL; every provider is where nobody listens."""
+
+
+def test_no_secret_is_shown_by_a_server_whose_providers_are_all_dead(tmp_path: Path) -> None:
+    options = GUARDED | {"apns-cert-bytes": certificate(GUARDED["apns-cert-password"])}
+    env = {"GOBBLER_" + key.replace("-", "_").upper(): text for key, text in options.items()}
+    env["DATABASE_URL"] = "postgres://me:pg%2Fhunter2@host/db"
+    secrets = load({}, env).secrets()
+    assert len([secret for secret in secrets if "hunter2" in secret]) == 7
+    with ServerProcess(tmp_path / "data", "--log", "debug", env=env) as server:
+        for path in ("fcm/token/marvin/foo", f"apns/{'a0' * 32}/marvin/foo"):
+            assert server.request("POST", f"/{path}") == (200, b'{"subscribed":"/foo"}\n')
+        assert server.request("POST", "/api/message/foo", b"hello") == (200, b"OK")
+        assert server.request("POST", "/api/message/sms", b'{"to": "49123456789", "text": "hi"}')[0] == 200
+        deadline = eventually()
+        while len(re.findall("gobbler_push_retried_total{.* [2-9]", metrics := page(server, "metrics"))) < 3:
+            deadline.again()
+        shown = [metrics, *(page(server, name) for name in ("healthcheck", "router", "toggles"))]
+        assert server.stop() == 0
+    assert server.text
+    assert [secret for secret in (*secrets, "hunter2") if secret in server.text + "".join(shown)] == []
+
+
+def page(server: ServerProcess, name: str) -> str:
+    """Return a page of the administration."""
+    return server.request("GET", f"/admin/{name}")[1].decode()
