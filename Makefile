@@ -57,9 +57,29 @@ find_python() {
 }
 endef
 
+# install_postgresql: Debian's package makes a cluster and starts it, on port 5432, unless it is told not to
+# while it is installed. The tests start servers of their own.
+define install_postgresql
+install_postgresql() {
+    local sudo= status=0 conf=/etc/postgresql-common/createcluster.d/gobbler.conf
+    if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi
+    install_debian postgresql-common
+    $$sudo mkdir -p "$${conf%/*}"
+    $$sudo tee "$$conf" >/dev/null <<<'create_main_cluster = false'
+    install_debian postgresql || status=$$?
+    $$sudo rm "$$conf"
+    return "$$status"
+}
+endef
+
 # The README's tour uses curl, and a test runs the tour. The benchmark, which tests run too, compiles its
-# driver (Debian's gcc comes without headers) and measures beside nats-server.
+# driver (Debian's gcc comes without headers) and measures beside nats-server. One of the key-value stores
+# is PostgreSQL, whose programs Debian keeps outside of PATH.
 define install_tools
+$(install_postgresql)
+if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! command -v initdb >/dev/null; then
+    install_postgresql
+fi
 missing=()
 command -v curl >/dev/null || missing+=(curl ca-certificates)
 command -v nats-server >/dev/null || missing+=(nats-server)
