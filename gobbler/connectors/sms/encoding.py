@@ -65,8 +65,10 @@ def check_length(text: str, max_parts: int) -> Encoding:
     """
     encoding = encoding_of(text)
     # Every character takes a unit at least: what is much too long is not looked at one by one.
-    if len(text) > max_parts * encoding.whole or encoding.parts(text) > max_parts:
-        raise MessageTooLarge(_too_long(text, encoding, max_parts))
+    if len(text) > max_parts * encoding.whole:
+        raise MessageTooLarge(_too_long(f"at least {len(text)}", encoding, max_parts))
+    if encoding.parts(text) > max_parts:
+        raise MessageTooLarge(_too_long(str(encoding.units(text)), encoding, max_parts))
     return encoding
 
 
@@ -80,8 +82,8 @@ def _fill(sizes: Iterable[int], room: int) -> int:
     return parts
 
 
-def _too_long(text: str, encoding: Encoding, max_parts: int) -> str:
+def _too_long(units: str, encoding: Encoding, max_parts: int) -> str:
     fits = f"{encoding.whole} fit into one SMS"
     if max_parts > 1:
         fits = f"{max_parts} SMS of {encoding.part} may be sent"
-    return f"the text is too long: it takes {encoding.units(text)} units of {encoding.name}, {fits}"
+    return f"the text is too long: it takes {units} units of {encoding.name}, and {fits}"

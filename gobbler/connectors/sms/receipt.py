@@ -75,7 +75,7 @@ def from_json(body: bytes) -> dict[str, str]:
         raise BadRequest("the body is not JSON") from None
     if not isinstance(found, dict):
         raise BadRequest("the body is not a JSON object")
-    return {name: _text(value) for name, value in found.items()}
+    return {_whole(name): _text(value) for name, value in found.items()}
 
 
 def _text(value: object) -> str:
@@ -83,7 +83,12 @@ def _text(value: object) -> str:
         return "true" if value else "false"
     if not isinstance(value, str):
         raise BadRequest("a member of the body is neither a string nor a number")
-    return value.encode("utf-8", "replace").decode()  # lone surrogates could not be told on
+    return _whole(value)
+
+
+def _whole(text: str) -> str:
+    """Replace lone surrogates, which could be neither signed nor told on."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def parse(parameters: Mapping[str, str], now: float) -> Receipt:

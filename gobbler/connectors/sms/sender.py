@@ -9,7 +9,7 @@ sent again by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
@@ -38,6 +38,8 @@ SHOWN_CHARACTERS: Final = 200
 
 REMEMBERED: Final = 1_000
 """Of so many settled deliveries the facts are kept until `event` asks for them, which is at once."""
+
+_HIDDEN: Final = ("api_key", "api_secret", "sig", "to")
 
 _STOPPED: Final = Retry("stopped", "the sender is not running")
 
@@ -162,13 +164,13 @@ class SmsSender:
         if waited is not None:
             return waited
         begun = self._clock()
-        form = self._form({**sms.fields(), "type": encoding.type}, begun)
-        result = transport.post(form)
+        fields = self._fields({**sms.fields(), "type": encoding.type}, begun)
+        result = transport.post(urlencode(fields).encode("ascii"))
         ended = self._clock()
         if isinstance(result, Failure):
             verdict = Verdict(_failed(result))
         else:
-            verdict = judge(result, delivery.attempt, ended, lambda text: self._clean(text, sms))
+            verdict = judge(result, delivery.attempt, ended, lambda text: _clean(text, fields))
         if isinstance(verdict.outcome, Sent | Refused):
             self._remember(delivery.id, _Facts(",".join(verdict.message_ids), rfc3339(begun), rfc3339(ended)))
         return verdict.outcome
@@ -183,30 +185,28 @@ class SmsSender:
                 return _STOPPED
         return None
 
-    def _form(self, fields: dict[str, str], now: float) -> bytes:
-        """Return the body of a request: signed, or else with the account's secret; never both."""
+    def _fields(self, fields: dict[str, str], now: float) -> dict[str, str]:
+        """Return a whole form: signed, or else with the account's secret; never both."""
         config = self._config
         fields["api_key"] = config.sms_api_key
         if config.sms_receipt_url:
             fields["callback"] = config.sms_receipt_url
         if self._signer is not None:
-            fields = self._signer.sign(fields, now)
-        else:
-            fields["api_secret"] = config.sms_api_secret
-        return urlencode(fields).encode("ascii")
-
-    def _clean(self, text: str, sms: Sms) -> str:
-        """Take out of a text of the provider's the account's secrets and the number, if they are in it."""
-        config = self._config
-        for hidden in (config.sms_api_key, config.sms_api_secret, config.sms_signature_secret, sms.to):
-            if hidden:
-                text = text.replace(hidden, "***")
-        return one_line(text)[:SHOWN_CHARACTERS]
+            return self._signer.sign(fields, now)
+        return {**fields, "api_secret": config.sms_api_secret}
 
     def _remember(self, id: UUID, facts: _Facts) -> None:
         self._facts[id] = facts
         if len(self._facts) > REMEMBERED:
             del self._facts[next(iter(self._facts))]
+
+
+def _clean(text: str, fields: Mapping[str, str]) -> str:
+    """Take out of a text of the provider's what it may repeat of a form and nobody may see."""
+    for name in _HIDDEN:
+        if fields.get(name):
+            text = text.replace(fields[name], "***")
+    return one_line(text)[:SHOWN_CHARACTERS]
 
 
 def _check_sender(sender: str) -> None:

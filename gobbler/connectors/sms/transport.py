@@ -175,7 +175,8 @@ class Transport:
         response = self._adapter.send(request, stream=True, timeout=timeouts)
         with response:
             # What else an error says is of no use, and may be long in coming.
-            body = response.raw.read(ANSWER_BYTES + 1, decode_content=True) if response.ok else b""
+            fine = response.status_code == 200
+            body = response.raw.read(ANSWER_BYTES + 1, decode_content=True) if fine else b""
         return Reply(response.status_code, body, response.headers.get("Retry-After", ""))
 
 
@@ -192,8 +193,8 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
     file = ca_file or Path(DEFAULT_CA_BUNDLE_PATH)
     try:
         context = ssl.create_default_context(cafile=str(file))
-    except OSError as error:  # ssl.SSLError is one of these
-        problem = error.strerror or "it holds no certificates"
+    except OSError as error:
+        problem = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigError(f"--sms-ca-file: {str(file)!r} cannot be used: {problem}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
