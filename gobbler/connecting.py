@@ -6,7 +6,8 @@ connectors should not pay for theirs with memory and start-up time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 
 import gevent
 from flask import Blueprint
@@ -85,18 +86,18 @@ class Connectors:
             APNS: (_apns, config.apns_workers, config.apns_kafka_topic),
             SMS: (_sms, config.sms_workers, config.sms_kafka_topic),
         }[name]
-        subscriptions = None if name == SMS else self._subscribed(name)
+        everybody = Everybody(name, config.sms_topic.encode()) if name == SMS else None
         made = Connector(
             make(config, workers * ATTEMPTS_A_WORKER),
-            subscriptions or Everybody(name, config.sms_topic.encode()),
+            everybody or self._subscribed(name),
             self._stores,
             self._push_metrics.for_connector(name),
             self._reporting.topic(topic),
             workers=workers,
             retry_delay=config.push_retry_delay,
         )
-        if subscriptions is not None:
-            subscriptions.watch(made)
+        if name in self._subscriptions:
+            self._subscriptions[name].watch(made)
         return made
 
     def _subscribed(self, name: str) -> Subscriptions:
@@ -113,11 +114,15 @@ class Connectors:
         from gobbler.rest import receipts
 
         config = self._config
-        signer = None
+        verify = None
         if config.sms_signature_secret:
             signer = Signer(config.sms_signature_secret, config.sms_signature_method)
+
+            def verify(parameters: Mapping[str, str]) -> bool:
+                return signer.valid(parameters, time.time())
+
         reporter = self._reporting.topic(config.sms_kafka_topic)
-        return receipts.blueprint(config.sms_receipt_endpoint, reporter, signer and signer.verifies)
+        return receipts.blueprint(config.sms_receipt_endpoint, reporter, verify)
 
 
 class _Reporting:

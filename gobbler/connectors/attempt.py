@@ -15,7 +15,7 @@ from greenlet import greenlet
 from gobbler.connectors.audience import Audience
 from gobbler.connectors.backoff import GIVE_UP_SECONDS, Backoff
 from gobbler.connectors.base import Delivery, Sender
-from gobbler.connectors.breaker import Breaker
+from gobbler.connectors.breaker import Breaker, Pass
 from gobbler.connectors.lane import Lane
 from gobbler.connectors.metrics import ConnectorMetrics
 from gobbler.connectors.outcome import Gone, Outage, Outcome, Pause, Refused, Retry, Sent
@@ -70,21 +70,21 @@ class Attempts:
         if lane.sending:
             self._settle(lane, self._delivery(lane, message), UNKNOWN)
             return True
-        epoch = self._pass_breaker()
+        passed = self._pass_breaker()
         me = gevent.getcurrent()
         self.under_way.add(me)
         try:
-            return self._make(lane, self._delivery(lane, message), epoch)
+            return self._make(lane, self._delivery(lane, message), passed)
         finally:
             self.under_way.discard(me)
-            self.breaker.abandoned(epoch)
+            self.breaker.abandoned(passed)
             self._passed.set()
 
-    def _make(self, lane: Lane, delivery: Delivery, epoch: int) -> bool:
+    def _make(self, lane: Lane, delivery: Delivery, passed: Pass) -> bool:
         begun = self._clock()
         outcome = self._send(lane, delivery)
         self._metrics.seconds.observe(max(0.0, self._clock() - begun))
-        self._tell_breaker(epoch, outcome)
+        self._tell_breaker(passed, outcome)
         if delivery.device_token != lane.device.token and not isinstance(outcome, Sent | Refused):
             outcome = Retry("renamed", after=0.0)  # what it says is about a token that nobody has now
         if isinstance(outcome, Gone):
@@ -110,24 +110,24 @@ class Attempts:
 
     # The breaker
 
-    def _pass_breaker(self) -> int:
+    def _pass_breaker(self) -> Pass:
         while (wait := self.breaker.delay()) > 0:
             self._passed.clear()
             self._passed.wait(timeout=min(wait, 3600.0))
         return self.breaker.enter()
 
-    def _tell_breaker(self, epoch: int, outcome: Outcome) -> None:
+    def _tell_breaker(self, passed: Pass, outcome: Outcome) -> None:
         name, breaker = self._sender.name, self.breaker
         match outcome:
-            case Pause() if breaker.pause(epoch, outcome) and outcome.alert:
+            case Pause() if breaker.pause(passed, outcome) and outcome.alert:
                 log.error("%s is paused: %s %s", name, outcome.reason, outcome.text)
             case Pause():
                 pass
-            case Outage() if breaker.failed(epoch, outcome):
+            case Outage() if breaker.failed(passed, outcome):
                 log.warning("%s: the provider fails: %s %s", name, outcome.reason, outcome.text)
             case Outage():
                 pass
-            case _ if breaker.succeeded(epoch):
+            case _ if breaker.succeeded(passed):
                 log.warning("%s sends again", name)
 
     # Outcomes

@@ -4,6 +4,7 @@ import math
 
 from gobbler.connectors.breaker import (
     CLOSED,
+    FAILING_SECONDS,
     FAILURES,
     HALF_OPEN,
     LONGEST_SECONDS,
@@ -46,6 +47,22 @@ def test_a_success_in_between_keeps_it_closed() -> None:
             assert not breaker.failed(breaker.enter(), DOWN)
         assert not breaker.succeeded(breaker.enter())
     assert (breaker.state, breaker.delay(), breaker.cause) == (CLOSED, 0.0, None)
+
+
+def test_of_attempts_that_were_under_way_together_one_failure_counts() -> None:
+    breaker = Breaker(Clock())
+    for _ in range(FAILURES - 1):
+        together = [breaker.enter() for _ in range(100)]
+        assert not any(breaker.failed(passed, DOWN) for passed in together)
+    assert breaker.failed(breaker.enter(), DOWN)
+
+
+def test_few_failures_open_it_when_nothing_else_happens_for_long() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    assert not breaker.failed(breaker.enter(), DOWN)
+    clock.now += FAILING_SECONDS
+    assert breaker.failed(breaker.enter(), DOWN)
 
 
 def test_one_probe_at_a_time_and_each_failure_doubles_the_wait() -> None:

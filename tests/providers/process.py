@@ -1,6 +1,7 @@
 """A fake provider as a process of its own: it prints the port that it listens on, then serves."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,8 @@ class Provider:
         self.port = 0
         self._pair = self.authority.pair()
         self._process: subprocess.Popen[str] | None = None
+        self._records: list[dict[str, Any]] = []
+        self._read = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -58,9 +61,22 @@ class Provider:
             assert process.stdout is not None
             process.stdout.close()
 
+    def freeze(self) -> None:
+        """Have it answer nothing, and accept what the kernel accepts by itself, until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def received(self) -> list[dict[str, Any]]:
-        """Return what it has recorded, oldest first."""
-        if not self.record.exists():
-            return []
-        whole, _, _ = self.record.read_text(encoding="utf-8").rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
+        """Return what it has recorded, oldest first; each call reads what is new."""
+        if self.record.exists():
+            with self.record.open("rb") as file:
+                file.seek(self._read)
+                whole, end, _ = file.read().rpartition(b"\n")
+            self._read += len(whole) + len(end)
+            self._records += [json.loads(line) for line in whole.splitlines()]
+        return list(self._records)

@@ -50,7 +50,7 @@ class ServerProcess:
 
     def launch(self) -> None:
         """Start the process, and wait for nothing."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("GOBBLER_") and k != "PORT"}
+        kept = {k: v for k, v in os.environ.items() if not _configures(k)}
         self.lines = []
         self._begun = time.monotonic()
         self._process = subprocess.Popen(
@@ -157,6 +157,11 @@ class ServerProcess:
                     self._said.notify_all()
         with self._said:
             self._said.notify_all()
+
+
+def _configures(variable: str) -> bool:
+    """Say whether an environment variable would change what a server does."""
+    return variable.startswith("GOBBLER_") or variable in ("PORT", "DATABASE_URL")
 
 
 def eventually(seconds: float = SECONDS) -> "Deadline":
