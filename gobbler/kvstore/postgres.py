@@ -84,7 +84,7 @@ T = TypeVar("T")
 
 
 class PostgresKVStore(KVStore):
-    """Keeps the entries in a database, which several servers may share.
+    """Keeps the entries in a database.
 
     A write that returned is as durable as the database's `synchronous_commit` makes it. When
     a connection breaks, reads and writes that can be done twice (`put`, `write_batch`) run

@@ -252,6 +252,7 @@ def test_a_newer_layout_is_refused_and_left_alone(
 
 
 def test_a_database_that_cannot_hold_every_key_is_refused(postgres: PostgresServer) -> None:
+    postgres.sql("DROP DATABASE IF EXISTS latin")
     postgres.sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
     address = postgres.address(dbname="latin")
     assert refusal(address) == f"{address}: the database 'latin' has the encoding LATIN1; it must be UTF8"
@@ -276,6 +277,22 @@ def test_a_user_needs_to_create_the_tables_only_once(postgres: PostgresServer, a
     reason = "the user lacks a privilege (permission denied for table gobbler_entries)"
     assert refusal(limited) == f"{limited}: {reason}"
     postgres.sql("DROP OWNED BY limited; DROP ROLE limited")
+
+
+def test_the_database_of_the_documentation_is_all_it_needs(postgres: PostgresServer) -> None:
+    page = (ROOT / "docs" / "postgres.md").read_text(encoding="utf-8")
+    statements = [line.strip() for line in page.splitlines() if line.startswith("    CREATE ")]
+    # The server of the tests has a `gobbler` already, who may do anything.
+    create_role, create_database = (line.replace("gobbler", "documented") for line in statements)
+    for name in "DATABASE", "ROLE":
+        postgres.sql(f"DROP {name} IF EXISTS documented")
+    postgres.sql(create_role.replace("a long one", PASSWORD))
+    postgres.sql(create_database)
+    with running(postgres.address(user="documented", dbname="documented")) as store:
+        for _, operation, expected in OPERATIONS.values():
+            store.write_batch("s", {"k": b"old"}, ["n"])
+            operation(store)
+            assert contents(store) == expected
 
 
 def test_a_store_that_was_refused_starts_when_the_cause_is_gone(
@@ -326,12 +343,13 @@ def test_the_check_finds_what_is_wrong(
 ) -> None:
     postgres.sql(damage)
     end_sessions(postgres)
-    with pytest.raises(KVError) as caught:
-        store.check()
-    assert str(caught.value) == f"{address}: {reason}"
-    # From a database that is read-only by default, as `sql` would not get out.
-    with postgres.connection("postgres") as other, other.cursor() as cursor:
-        cursor.execute("ALTER DATABASE gobbler RESET default_transaction_read_only")
+    try:
+        with pytest.raises(KVError) as caught:
+            store.check()
+        assert str(caught.value) == f"{address}: {reason}"
+    finally:
+        # From another database: this one may be read-only.
+        postgres.sql("ALTER DATABASE gobbler RESET default_transaction_read_only", dbname="postgres")
 
 
 def test_the_check_finds_a_server_that_is_down(restarted: PostgresServer) -> None:
