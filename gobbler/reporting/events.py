@@ -13,6 +13,8 @@ PUSH: Final = "push_notification_information"
 SUBSCRIPTION: Final = "push_subscription_information"
 SMS: Final = "sms_delivery_information"
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
+
 SUCCESS: Final = "Success"
 FAIL: Final = "Fail"
 
@@ -25,10 +27,14 @@ class Event:
     payload: Mapping[str, str]
 
     def encode(self, id: UUID, time: float) -> bytes:
-        """Return the event as JSON; `time` in unix seconds."""
+        """Return the event as JSON in UTF-8; `time` in unix seconds, written as RFC 3339 has it, in UTC.
+
+        What is no text (half of a surrogate pair) becomes a question mark.
+        Raises: TypeError or ValueError when the payload holds what JSON cannot.
+        """
         when = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         whole = {"id": str(id), "time": when, "type": self.type, "payload": dict(self.payload)}
-        return json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace")
+        return _encode(whole).encode("utf-8", "replace")
 
 
 def push(
@@ -47,7 +53,10 @@ def push(
 
 
 def subscription(*, service: str, topic: str, device_id: str, user_id: str, action: str) -> Event:
-    """Somebody was subscribed to a topic, or unsubscribed; `service` is the connector's name."""
+    """A device was subscribed to a topic, or unsubscribed.
+
+    `service` is the connector's name, `action` is `subscribe` or `unsubscribe`.
+    """
     return Event(SUBSCRIPTION, dict(locals()))
 
 
