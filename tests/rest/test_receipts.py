@@ -1,12 +1,15 @@
 """The webhook of delivery receipts: how they may come, what is reported, what is refused."""
 
 import json
+import re
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import gevent
 import gevent.socket
 import pytest
 from flask import Blueprint
@@ -23,7 +26,7 @@ from gobbler.reporting.events import Event
 from gobbler.rest import receipts
 from gobbler.rest.receipts import MAX_BYTES, Seen
 from tests.connectors.sms.sending import QUICK, SIGNATURE_SECRET, config, delivery
-from tests.providers.process import Provider
+from tests.providers.process import ROOT, Provider
 from tests.providers.sms import STATUSES
 
 PATH = "/sms/receipt"
@@ -274,3 +277,17 @@ def test_the_receipts_of_what_was_sent(fake: Provider) -> None:
     assert sorted(told) == sorted(
         [("one", ids[0][0], "failed"), ("a & b", ids[1][0], "delivered"), ("a & b", ids[1][1], "delivered")]
     )
+
+
+def test_the_example_of_the_page(server: WSGIServer, reported: Reported) -> None:
+    """Not by `tests.docs`: there, the server would need the account of somebody."""
+    page = (ROOT / "docs" / "sms.md").read_text(encoding="utf-8")
+    (block,) = re.findall("^```console\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    examples = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE)
+    assert len(examples) == 2
+    for command, expected in examples:
+        here = command.replace("localhost:8080", f"127.0.0.1:{server.server_port}").replace("curl", "curl -s")
+        # In a thread, while the event loop serves.
+        shell = gevent.get_hub().threadpool.apply(subprocess.check_output, (["sh", "-c", here],))
+        assert shell.decode().strip() == expected.strip()
+    assert [event["order_id"] for event in reported.events] == ["order-1"]

@@ -1,6 +1,6 @@
 """A token bucket: how many requests a second the account allows, in the order of asking.
 
-Whoever asks takes the next turn that is free, and waits for it in `SmsSender.send`. That is not the
+Whoever asks takes the next turn that is free, and waits for it in `SmsSender.admit`. That is not the
 sleep that senders may not do. A backoff waits because an attempt has failed, for seconds to minutes,
 and belongs into the queue of what is delayed. A turn is at most MAX_WAIT away, nothing has failed, and
 the waiting is what holds the workers back to the account's rate: they take no more messages than can

@@ -9,11 +9,11 @@ sent again by itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
-from uuid import UUID
 
 from gevent.event import Event as Signal
 
@@ -23,8 +23,9 @@ from gobbler.connectors.outcome import Outage, Outcome, Refused, Retry, Sent
 from gobbler.connectors.sms import payload
 from gobbler.connectors.sms.answer import UNKNOWN, Verdict, judge
 from gobbler.connectors.sms.bucket import Bucket
-from gobbler.connectors.sms.encoding import check_length
+from gobbler.connectors.sms.encoding import check_length, encoding_of
 from gobbler.connectors.sms.payload import Sms
+from gobbler.connectors.sms.recent import Recent
 from gobbler.connectors.sms.signature import Signer
 from gobbler.connectors.sms.times import rfc3339
 from gobbler.connectors.sms.transport import Failure, Timeouts, Transport
@@ -84,7 +85,8 @@ class SmsSender:
         self._under_way = 0
         self._idle = Signal()
         self._idle.set()
-        self._facts: dict[UUID, _Facts] = {}
+        self._admitted: Recent[bool] = Recent(connections)
+        self._facts: Recent[_Facts] = Recent(REMEMBERED)
 
     def __repr__(self) -> str:
         """Show the state, and nothing of the account."""
@@ -118,25 +120,30 @@ class SmsSender:
             self._idle.wait(timeout)
             transport.close()
 
+    def admit(self, delivery: Delivery) -> Outcome | None:
+        """Do what comes before an SMS is sent: check it, and wait for its turn, in the order of calling.
+
+        Nothing is written yet: who wants to note, before, that it may have been sent, does so between
+        this and `send`, which otherwise does this itself. Returns None when it may be sent now.
+        """
+        with self._counted():
+            outcome = self._admit(delivery)
+        if outcome is None:
+            self._admitted.put(delivery.id, True)
+        return outcome
+
     def send(self, delivery: Delivery) -> Outcome:
-        """Send one SMS, once; wait for a turn first, in the order of calling (see `bucket`)."""
-        transport = self._transport
-        if transport is None:
-            return _STOPPED
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            return self._send(delivery, transport)
-        except BadRequest as error:
-            return Refused(error.code, str(error))
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+        """Send one SMS, once."""
+        with self._counted():
+            outcome = None if self._admitted.take(delivery.id) else self._admit(delivery)
+            transport = self._transport
+            if outcome is not None:
+                return outcome
+            return _STOPPED if transport is None else self._send(delivery, transport)
 
     def event(self, delivery: Delivery, outcome: Outcome) -> Event:
         """Return the event of a settled delivery; of an unusable body it tells what can be read."""
-        facts = self._facts.pop(delivery.id, _Facts())
+        facts = self._facts.take(delivery.id) or _Facts()
         try:
             sms = self._read(delivery)
         except BadRequest:
@@ -157,14 +164,31 @@ class SmsSender:
             message.body, message.headers, sender=self._config.sms_from, reference=str(delivery.id)
         )
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Have a stop wait for what is done meanwhile."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    def _admit(self, delivery: Delivery) -> Outcome | None:
+        if self._transport is None:
+            return _STOPPED
+        try:
+            check_length(self._read(delivery).text, self._config.sms_max_parts)
+        except BadRequest as error:
+            return Refused(error.code, str(error))
+        return self._wait_for_turn()
+
     def _send(self, delivery: Delivery, transport: Transport) -> Outcome:
         sms = self._read(delivery)
-        encoding = check_length(sms.text, self._config.sms_max_parts)
-        waited = self._wait_for_turn()
-        if waited is not None:
-            return waited
         begun = self._clock()
-        fields = self._fields({**sms.fields(), "type": encoding.type}, begun)
+        fields = self._fields({**sms.fields(), "type": encoding_of(sms.text).type}, begun)
         result = transport.post(urlencode(fields).encode("ascii"))
         ended = self._clock()
         if isinstance(result, Failure):
@@ -172,7 +196,8 @@ class SmsSender:
         else:
             verdict = judge(result, delivery.attempt, ended, lambda text: _clean(text, fields))
         if isinstance(verdict.outcome, Sent | Refused):
-            self._remember(delivery.id, _Facts(",".join(verdict.message_ids), rfc3339(begun), rfc3339(ended)))
+            facts = _Facts(",".join(verdict.message_ids), rfc3339(begun), rfc3339(ended))
+            self._facts.put(delivery.id, facts)
         return verdict.outcome
 
     def _wait_for_turn(self) -> Retry | None:
@@ -194,11 +219,6 @@ class SmsSender:
         if self._signer is not None:
             return self._signer.sign(fields, now)
         return {**fields, "api_secret": config.sms_api_secret}
-
-    def _remember(self, id: UUID, facts: _Facts) -> None:
-        self._facts[id] = facts
-        if len(self._facts) > REMEMBERED:
-            del self._facts[next(iter(self._facts))]
 
 
 def _clean(text: str, fields: Mapping[str, str]) -> str:

@@ -163,7 +163,7 @@ class Transport:
         try:
             with _Late(self._timeouts.whole):
                 return self._post(form)
-        except (requests.RequestException, HTTPError) as error:  # urllib3's own is of reading the body
+        except (OSError, HTTPError) as error:  # requests' are among the former; the latter is urllib3's
             return _failure(error)
         except _Late:
             return Failure(True, _NO_ANSWER)
@@ -200,7 +200,7 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _failure(error: requests.RequestException | HTTPError) -> Failure:
+def _failure(error: OSError | HTTPError) -> Failure:
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else None
     if isinstance(reason, _NotConnected):

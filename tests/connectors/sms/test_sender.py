@@ -370,15 +370,16 @@ def test_a_delivery_that_was_given_up(sender: SmsSender) -> None:
     assert sender.event(late, Gone("gone", "so it is")).payload["delivery_status"] == "failed: gone: so it is"
 
 
-def test_what_nobody_asks_for_is_forgotten(sender: SmsSender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_asks_for_is_forgotten(new_sender: NewSender, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REMEMBERED", 2)
+    sender = new_sender()
     sent = [delivery("447700900124") for _ in range(4)]
     for one in sent:
         sender.send(one)
     ids = [sender.event(one, Sent()).payload["message_id"] for one in sent]
     assert [bool(id) for id in ids] == [False, False, True, True]
     sender.send(delivery("9900010000"))  # not settled: nothing is kept
-    assert sender._facts == {}
+    assert len(sender._facts) == 0
 
 
 # When
@@ -430,6 +431,40 @@ def test_a_turn_that_is_too_far_away_is_not_waited_for(new_sender: NewSender) ->
         assert 9 < outcome.after <= 11
     sender.stop(10)
     gevent.joinall(waiting, timeout=10)
+
+
+def test_what_was_admitted_waits_no_more(new_sender: NewSender, fake: Provider) -> None:
+    """Between the two, it can be noted that it may have been sent."""
+    sender = new_sender(sms_rate=1)
+    first, second = delivery("447700900135"), delivery("447700900135")
+    assert sender.admit(first) is None
+    assert received(fake, "447700900135") == []
+    waiting = gevent.spawn(sender.admit, second)
+    gevent.sleep(0)
+    assert sender.send(first) == Sent()
+    assert not waiting.ready()
+    sender.stop(10)
+    assert waiting.get(timeout=10) == Retry("stopped", "the sender is not running")
+    assert len(received(fake, "447700900135")) == 1
+    assert len(sender._admitted) == 0
+
+
+def test_what_is_refused_is_not_admitted(sender: SmsSender) -> None:
+    for refused in (raw_delivery(b"hello"), delivery("447700900136", "x" * 1000)):
+        assert isinstance(sender.admit(refused), Refused)
+    assert len(sender._admitted) == 0
+
+
+def test_what_was_admitted_and_is_not_sent_is_forgotten(new_sender: NewSender) -> None:
+    sender = new_sender()
+    admitted = [delivery("447700900137") for _ in range(20)]
+    assert {sender.admit(one) for one in admitted} == {None}
+    assert len(sender._admitted) == 10
+    assert {sender.send(one) for one in admitted} == {Sent()}
+    admitted = [delivery("447700900137")]
+    assert sender.admit(admitted[0]) is None
+    sender.stop(5)
+    assert isinstance(sender.send(admitted[0]), Retry)
 
 
 @pytest.mark.parametrize(
