@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gobbler.connectors.fcm.reply import Reply
@@ -56,7 +58,9 @@ def test_an_answer(post: Post) -> None:
 
 
 def test_a_path_with_a_query(fake: FakeFcm) -> None:
-    posted = transport(fake, path="/some/where?key=1").post(HEADERS, b'{"to": "x"}')
+    made = transport(fake, path="/some/where?key=1")
+    posted = made.post(HEADERS, b'{"to": "x"}')
+    made.close()
     assert isinstance(posted, Reply)
     assert posted.status == 200
 
@@ -165,6 +169,15 @@ def test_closing_lets_what_is_in_use_finish(post: Post, fake: FakeFcm) -> None:
     post.transport.close()
     thread.join()
     assert isinstance(replies[0], Reply)
+
+
+def test_idle_connections_are_kept_alive(post: Post, fake: FakeFcm) -> None:
+    post("x")
+    all_of_us = psutil.Process().net_connections("tcp")
+    (ours,) = (one for one in all_of_us if getattr(one.raddr, "port", 0) == fake.port)
+    with socket.socket(fileno=os.dup(ours.fd)) as copy:
+        assert copy.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 # Trust
