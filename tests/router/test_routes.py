@@ -1,6 +1,6 @@
 """Who gets a message: routes, filters, and the tables made from them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
@@ -204,3 +204,47 @@ def test_subscribers_of_a_path(router: Router) -> None:
 def test_what_a_route_shows(router: Router) -> None:
     _, route = subscribe(router, b"/a/\xff", params={"user_id": "m"})
     assert repr(route) == "<Route /a/\N{REPLACEMENT CHARACTER} {'user_id': 'm'}>"
+
+
+class Shelf:
+    """A directory that remembers what it is told."""
+
+    def __init__(self, *subscribed: str) -> None:
+        self.told: list[tuple[str, int, int]] = []
+        self._subscribed = subscribed
+
+    def committed(self, partition: str, committed: Sequence[Block]) -> None:
+        self.told.append((partition, committed[0].first_id, committed[-1].last_id))
+
+    def subscribers(self, path: bytes) -> list[Mapping[str, str]]:
+        return [{"topic": topic} for topic in self._subscribed if path.decode().startswith(topic)]
+
+    def describe(self) -> dict[str, list[Mapping[str, str]]]:
+        return {topic: [{"topic": topic}] for topic in self._subscribed}
+
+
+class Broken(Shelf):
+    def committed(self, partition: str, committed: Sequence[Block]) -> None:
+        raise RuntimeError("a bug")
+
+
+def test_directories_are_told_of_every_commit_whoever_is_subscribed(
+    router: Router, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer, _ = subscribe(router, b"/foo")
+    first, second = Shelf(), Shelf()
+    for directory in (first, Broken(), second):
+        router.join(directory)
+    router.deliver("foo", blocks(run(b"/foo", 3)))
+    router.deliver("nobody", blocks(run(b"/nobody")))
+    assert first.told == second.told == [("foo", 1, 3), ("nobody", 1, 1)]
+    assert consumer.ids == [1, 2, 3]
+    assert len(caplog.records) == 2
+
+
+def test_directories_are_asked_who_is_subscribed(router: Router) -> None:
+    subscribe(router, b"/foo", params={"user_id": "u"})
+    router.join(Shelf("/foo", "/bar"))
+    assert router.subscribers(b"/foo") == [{"user_id": "u"}, {"topic": "/foo"}]
+    assert router.subscribers(b"/bar") == [{"topic": "/bar"}]
+    assert router.describe() == {"/bar": [{"topic": "/bar"}], "/foo": [{"user_id": "u"}, {"topic": "/foo"}]}
