@@ -38,6 +38,7 @@ class Backlog:
         self._waiting: deque[Record] = deque()
         self._added = self._added_bytes = 0
         self._settled = self._settled_bytes = 0
+        self._full_since = -1  # how many were settled when one did not fit
 
     def __len__(self) -> int:
         """How many records are not settled, whether taken or not."""
@@ -50,12 +51,15 @@ class Backlog:
 
     @property
     def is_full(self) -> bool:
-        """Whether not even an empty record fits."""
-        return self.size + RECORD_OVERHEAD > self._max_bytes
+        """Whether a record did not fit, and nothing has been settled since."""
+        return self._full_since == self._settled
 
     def add(self, record: Record) -> bool:
         """Keep a record; return False, and do nothing, when it does not fit."""
         if self.size + record.size > self._max_bytes:
+            # One that does not even fit alone says nothing about others.
+            if len(self):
+                self._full_since = self._settled
             return False
         # Counted first: the other side may have settled it before the next line.
         self._added += 1

@@ -55,9 +55,23 @@ def test_what_does_not_fit_is_not_taken(backlog: Backlog) -> None:
     assert names(backlog) == [name.encode() for name in "abcdefghij"]
 
 
-@pytest.mark.parametrize(("room", "full"), [(RECORD_OVERHEAD - 1, True), (RECORD_OVERHEAD, False)])
-def test_a_backlog_is_full_when_nothing_fits(room: int, full: bool) -> None:
-    assert Backlog(room).is_full is full
+def test_a_backlog_is_full_from_what_did_not_fit_until_something_is_settled() -> None:
+    backlog = Backlog(2 * RECORD_OVERHEAD)
+    states = [backlog.is_full]
+    backlog.add(record("a"))
+    states.append(backlog.is_full)
+    backlog.add(record("b", RECORD_OVERHEAD))
+    states.append(backlog.is_full)
+    backlog.settle(backlog.take())
+    states.append(backlog.is_full)
+    assert states == [False, False, True, False]
+
+
+def test_a_record_that_never_fits_does_not_make_a_backlog_full() -> None:
+    backlog = Backlog(2 * RECORD_OVERHEAD)
+    assert not backlog.add(record("a", 2 * RECORD_OVERHEAD))
+    assert not backlog.is_full
+    assert backlog.add(record("b"))
 
 
 def test_a_settled_record_makes_room() -> None:

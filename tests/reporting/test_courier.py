@@ -112,7 +112,13 @@ class Post:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nothing long."""
-    for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "GATHER_SECONDS", "LOOK_SECONDS"):
+    for name in (
+        "FIRST_PAUSE_SECONDS",
+        "LONGEST_PAUSE_SECONDS",
+        "GATHER_SECONDS",
+        "TURN_SECONDS",
+        "LOOK_SECONDS",
+    ):
         monkeypatch.setattr(module, name, 0.005)
 
 
