@@ -167,6 +167,16 @@ LEGACY = {
     "NeverHeardOf",
 }
 
+COUNTERS = (
+    "connections",
+    "open",
+    "requests",
+    "token_requests",
+    "unauthenticated",
+    "in_flight",
+    "most_in_flight",
+)
+
 HTML = b"<!DOCTYPE html><html lang=en><title>Error (Server Error)!!1</title></html>"
 JSON_TYPE = "application/json; charset=UTF-8"
 
@@ -199,12 +209,16 @@ class FakeFcm(Provider):
 
 @dataclass
 class Behaviour:
-    """What `/script` can change. `fail_percent` fails with 503; half of `drop_percent` was sent."""
+    """What `/script` can change. `fail_percent` fails with 503; half of `drop_percent` was sent.
+
+    `refuse`: so many of the next connections are closed at once.
+    """
 
     delay_ms: float = 0.0
     fail_percent: float = 0.0
     drop_percent: float = 0.0
     expires_in: int | str | None = 3600
+    refuse: int = 0
     token: list[str] = field(default_factory=list)
     """What becomes of the next requests for an access token: a name of above, or an error of OAuth."""
     next: list[str] = field(default_factory=list)
@@ -259,7 +273,7 @@ class Fake:
     def __init__(self, options: argparse.Namespace) -> None:
         self.behaviour = Behaviour(options.delay_ms, options.fail_percent, options.drop_percent)
         self.behaviour.expires_in = options.expires_in
-        self.stats: Counter[str] = Counter()
+        self.stats: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self.violations: list[str] = []
         self._project = options.project
         self._api_key = options.api_key
@@ -526,6 +540,9 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._fake.stats["connections"] += 1
         self._fake.stats["open"] += 1
+        if self._fake.behaviour.refuse:
+            self._fake.behaviour.refuse -= 1
+            transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fake.stats["open"] -= 1

@@ -108,11 +108,11 @@ def test_a_key_that_the_gateway_does_not_know(fake: FakeFcm) -> None:
 def test_what_cannot_be_sent_is_not(
     legacy: LegacyFcmSender, fake: FakeFcm, body: object, reason: str
 ) -> None:
-    before = fake.stats().get("requests", 0)
+    before = fake.stats()["requests"]
     outcome = legacy.send(delivery(body=body))
     assert isinstance(outcome, Refused)
     assert outcome.reason == reason
-    assert fake.stats().get("requests", 0) == before
+    assert fake.stats()["requests"] == before
 
 
 # Starting and stopping

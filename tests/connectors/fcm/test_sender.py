@@ -124,9 +124,9 @@ def test_nobody_is_there(sender: FcmSender, fake: FakeFcm) -> None:
 def test_what_cannot_be_sent_is_not(
     sender: FcmSender, fake: FakeFcm, body: object, reason: str, text: str
 ) -> None:
-    before = fake.stats().get("requests", 0)
+    before = fake.stats()["requests"]
     assert sender.send(delivery(body=body)) == Refused(reason, text)
-    assert fake.stats().get("requests", 0) == before
+    assert fake.stats()["requests"] == before
 
 
 def test_what_fcm_finds_wrong_is_final(sender: FcmSender) -> None:
@@ -140,7 +140,7 @@ def test_what_fcm_finds_wrong_is_final(sender: FcmSender) -> None:
 
 
 def asked(fake: FakeFcm) -> int:
-    count: int = fake.stats().get("token_requests", 0)
+    count: int = fake.stats()["token_requests"]
     return count
 
 
@@ -176,10 +176,10 @@ def test_a_missing_key_for_apns_is_not_the_tokens_fault(sender: FcmSender, fake:
     ("trouble", "kind"), [("HTTP~503~17", Outage), ("drop", Outage), ("invalid_grant", Pause)]
 )
 def test_no_token_no_request(sender: FcmSender, fake: FakeFcm, trouble: str, kind: type[Outcome]) -> None:
-    sent = fake.stats().get("requests", 0)
+    sent = fake.stats()["requests"]
     fake.script(token=[trouble])
     assert isinstance(sender.send(delivery()), kind)
-    assert fake.stats().get("requests", 0) == sent
+    assert fake.stats()["requests"] == sent
     assert sender.send(delivery()) == Sent()
 
 

@@ -49,7 +49,7 @@ def good(token: AccessToken | Outage | Pause) -> AccessToken:
 
 
 def asked(fake: FakeFcm) -> int:
-    count: int = fake.stats().get("token_requests", 0)
+    count: int = fake.stats()["token_requests"]
     return count
 
 

@@ -145,6 +145,16 @@ def test_nobody_is_there(fake: FakeFcm) -> None:
     assert made.post({}, b"x") == Outage("CONNECTION", "It cannot be reached: [Errno 111] Connection refused")
 
 
+def test_a_connection_is_closed_before_it_is_used(post: Post, fake: FakeFcm) -> None:
+    sent = fake.stats()["requests"]
+    fake.script(refuse=1)
+    outage = post("x")
+    assert isinstance(outage, Outage)
+    assert outage.reason in ("CONNECTION", "TLS")
+    assert isinstance(post("x"), Reply)
+    assert fake.stats()["requests"] - sent == 1
+
+
 def test_nobody_shakes_hands(fake: FakeFcm) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
