@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from enum import IntEnum
 from itertools import groupby
 from typing import Any, Final, Protocol
@@ -111,6 +112,7 @@ class Connection:
         "_sock",
         "_stopped",
         "_writer",
+        "full_since",
         "queued",
         "silent",
         "state",
@@ -131,6 +133,7 @@ class Connection:
         self._stopped = False
         self._busy = False
         self._peer_closed = False
+        self.full_since = 0.0  # since when the socket has taken less than there is, monotonic; 0: it has not
         self.queued = 0
         self.silent = 0
         self.state = State.OPEN
@@ -284,6 +287,7 @@ class Connection:
         self._dirty = True
         if self._writer is None:
             self._writer = gevent.get_hub().loop.io(self._sock.fileno(), _WRITE)
+            self.full_since = time.monotonic()
         if not self._writer.active:
             self._writer.start(self.flush)
 
@@ -293,6 +297,7 @@ class Connection:
             self._writer.stop()
             self._writer.close()
             self._writer = None
+            self.full_since = 0.0
         if self.state is State.CLOSING:
             self._close_sent()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Set
 from typing import Any, Final
 
 import gevent
@@ -41,6 +42,11 @@ class Gateway:
     def __repr__(self) -> str:
         """Show how many sessions there are."""
         return f"<Gateway {self._prefix}, {len(self._sessions)} sessions>"
+
+    @property
+    def sessions(self) -> Set[Session]:
+        """Return the sessions; it changes while they come and go, so copy it before you wait."""
+        return self._sessions
 
     def start(self) -> None:
         """Begin to ping."""

@@ -95,9 +95,18 @@ class Receiver:
         """Say that there is nothing to receive any more."""
         return not self._subscriptions and not self._requests
 
+    @property
+    def live(self) -> bool:
+        """Say whether the router's commits are passed on, and not left in the log for later."""
+        return self._live
+
     def __contains__(self, path: bytes) -> bool:
         """Say whether a path is subscribed."""
         return path in self._subscriptions
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the paths that are subscribed."""
+        return iter(self._subscriptions)
 
     # What the router calls
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
@@ -78,6 +78,7 @@ class Session:
         "params",
         "requests",
         "services",
+        "since",
         "subscriptions",
         "user_id",
     )
@@ -89,6 +90,7 @@ class Session:
         self.user_id = user_id.encode()
         self.application_id = application_id.encode()
         self.params: Mapping[str, str] = {"user_id": user_id, "application_id": application_id}
+        self.since = int(services.clock())  # unix seconds
         self.subscriptions = 0
         self.requests = 0
         self._receivers: dict[str, Receiver] = {}
@@ -102,10 +104,19 @@ class Session:
         """Show who it is."""
         return f"<Session {self.user_id.decode()} {self.application_id.decode()} {self.connection}>"
 
+    @property
+    def paths(self) -> Iterator[bytes]:
+        """Yield the paths that are subscribed."""
+        return (path for receiver in self._receivers.values() for path in receiver)
+
+    @property
+    def catching_up(self) -> int:
+        """Return in how many partitions stored messages are being sent, before it is live there."""
+        return sum(not receiver.live for receiver in self._receivers.values())
+
     def greet(self) -> None:
         """Tell the client who it is."""
-        now = int(self.services.clock())
-        self.tell(notification.connected(self.application_id, self.user_id, now))
+        self.tell(notification.connected(self.application_id, self.user_id, self.since))
         self.services.metrics.sessions.inc()
         self.services.metrics.sessions_opened_total.inc()
 
