@@ -30,10 +30,11 @@ BODY_SECONDS: Final = 30.0
 _HEADER: Final = "HTTP_X_GOBBLER_"
 
 
-class _Receipt:
+class Receipt:
     """Waits for one run to be stored."""
 
     def __init__(self) -> None:
+        """Begin to wait; a reply of `Intake.submit`."""
         self._result: AsyncResult[Committed] = AsyncResult()
 
     def stored(self, run: Run, first_id: int, time: int) -> None:
@@ -62,7 +63,7 @@ def blueprint(intake: Intake, router: Router, metrics: Metrics, max_message_size
         run = _read_run(max_message_size)
         metrics.messages_received_rest.inc()
         metrics.received_bytes_total.inc(len(run.tails[0]))
-        receipt = _Receipt()
+        receipt = Receipt()
         intake.submit(run, receipt)
         return _published(run, receipt.wait())
 
@@ -92,7 +93,7 @@ def _read_run(max_message_size: int) -> Run:
         _topic("/message"),
         check_field("userId", first.get("userId", "").encode()),
         secrets.token_hex(8).encode(),
-        [b"%b\n%b" % (_headers(), _body(max_message_size))],
+        [b"%b\n%b" % (_headers(), read_body(max_message_size))],
         [message_id] if message_id else None,
         filters.encode(filters.from_query(query)),
     )
@@ -126,7 +127,13 @@ def _text(value: str) -> str:
         return value
 
 
-def _body(limit: int) -> bytes:
+def read_body(limit: int) -> bytes:
+    """Return the request's body, of at most `limit` bytes.
+
+    Raises:
+        MessageTooLarge: it is larger.
+        BadRequest: it did not arrive, or not whole.
+    """
     if (request.content_length or 0) > limit:
         raise MessageTooLarge(f"message is larger than {limit} bytes")
     late = BadRequest(f"the body did not arrive within {BODY_SECONDS:g} seconds")
