@@ -42,6 +42,11 @@ class Health:
         """Add a check, which has `timeout` seconds to answer."""
         self._checks[name] = (check, timeout)
 
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the checks."""
+        return list(self._checks)
+
     def run(self) -> dict[str, str]:
         """Run all checks at the same time and return name -> what is wrong; {} when all is well."""
         asked = {
