@@ -33,7 +33,7 @@ def blueprint(toggled: Mapping[str, Toggled], endpoint: str) -> Blueprint:
         asked = {name: _switch(toggled, name, value) for name, value in request.values.items()}
         if not asked:
             raise BadRequest(f"expected <name>=true or <name>=false; {_names(toggled)}")
-        lines = [_toggle(name, toggled[name], on) for name, on in asked.items()]
+        lines = [switch(name, toggled[name], on) for name, on in asked.items()]
         return Response("".join(f"{line}\n" for line in lines), mimetype="text/plain")
 
     return toggles
@@ -53,7 +53,8 @@ def _names(toggled: Mapping[str, Toggled]) -> str:
     return f"there are: {', '.join(toggled) or 'none'}"
 
 
-def _toggle(name: str, one: Toggled, on: bool) -> str:
+def switch(name: str, one: Toggled, on: bool) -> str:
+    """Turn one off or on, and return a sentence that says so."""
     changed = one.turn_on() if on else one.turn_off(STOP_SECONDS)
     if not changed:
         return f"{name} was already {'running' if on else 'stopped'}."
