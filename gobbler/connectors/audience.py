@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from gobbler.connectors.subscription import Device
@@ -49,6 +49,12 @@ class Audience(Protocol):
 
     def describe(self) -> dict[str, list[Mapping[str, str]]]:
         """Return path -> route parameters of everybody who is subscribed."""
+
+    def numbers(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each subscribed path with how many subscriptions it has; they may change meanwhile."""
+
+    def at(self, path: bytes) -> Iterator[Mapping[str, str]]:
+        """Yield the route parameters of the subscriptions to this very path; they may change meanwhile."""
 
 
 class Everybody:
@@ -104,3 +110,12 @@ class Everybody:
     def describe(self) -> dict[str, list[Mapping[str, str]]]:
         """Return the topic, with the connector itself."""
         return {self._path.decode(): [self._params]}
+
+    def numbers(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the topic, once."""
+        yield self._path, 1
+
+    def at(self, path: bytes) -> Iterator[Mapping[str, str]]:
+        """Yield the connector itself for its topic."""
+        if path == self._path:
+            yield self._params

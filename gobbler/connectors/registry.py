@@ -6,7 +6,7 @@ the table by itself instead of in a collection of one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from typing import Generic, TypeVar
 
 from gobbler.connectors.subscription import Device, Subscription
@@ -41,7 +41,7 @@ class _Groups(Generic[K]):
             if not held:
                 del self.held[key]
 
-    def get(self, key: K) -> Iterable[Subscription]:
+    def get(self, key: K) -> Collection[Subscription]:
         held = self.held.get(key)
         if held is None:
             return ()
@@ -102,6 +102,14 @@ class Registry:
     def covered(self, path: bytes) -> bool:
         """Say whether anybody is subscribed to a path or to one above it."""
         return any(above in self._topics.held for above in ancestors(path))
+
+    def numbers(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each topic with how many subscriptions it has; they may change meanwhile."""
+        return ((topic, len(self._topics.get(topic))) for topic in list(self._topics.held))
+
+    def at(self, topic: bytes) -> Iterator[Subscription]:
+        """Yield the subscriptions to this very topic; they may change meanwhile."""
+        return iter(list(self._topics.get(topic)))
 
     def wants(self, device: Device, path: bytes, id: int) -> bool:
         """Say whether a message is for a device: one of its subscriptions covers it, and is older."""

@@ -197,6 +197,14 @@ class Subscriptions:
             found.setdefault(one.topic.decode(), []).append(self._params(one.device))
         return found
 
+    def numbers(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each topic with how many subscriptions it has; they may change meanwhile."""
+        return self.registry.numbers()
+
+    def at(self, path: bytes) -> Iterator[Mapping[str, str]]:
+        """Yield the route parameters of the subscriptions to this very topic; they may change meanwhile."""
+        return (self._params(one.device) for one in self.registry.at(path))
+
     def _params(self, device: Device) -> dict[str, str]:
         return {"connector": self.name, TOKEN: device.token, USER: device.user_id}
 

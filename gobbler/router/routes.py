@@ -158,6 +158,14 @@ class Router:
         found = [route.params for above in ancestors(path) for route in self._routes.get(above, ())]
         return found + [params for directory in self._directories for params in directory.subscribers(path)]
 
+    def numbers(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each path with how many routes it has, directories aside; they may change meanwhile."""
+        return ((path, len(self._routes.get(path, ()))) for path in list(self._routes))
+
+    def at(self, path: bytes) -> Iterator[Mapping[str, str]]:
+        """Yield the parameters of the routes of this very path, directories aside; these may change."""
+        return (route.params for route in list(self._routes.get(path, ())))
+
     def describe(self) -> dict[str, list[Mapping[str, str]]]:
         """Return path -> parameters of each of its routes, for people to look at."""
         found = {path.decode(): [route.params for route in routes] for path, routes in self._routes.items()}
