@@ -14,7 +14,7 @@ from greenlet import greenlet
 
 from gobbler.connectors.audience import Audience
 from gobbler.connectors.backoff import GIVE_UP_SECONDS, Backoff
-from gobbler.connectors.base import Delivery, Sender
+from gobbler.connectors.base import CautiousSender, Delivery, Sender
 from gobbler.connectors.breaker import Breaker, Pass
 from gobbler.connectors.lane import Lane
 from gobbler.connectors.metrics import ConnectorMetrics
@@ -31,7 +31,7 @@ _NAMESPACE: Final = UUID(
     "8d3e0f5a-2f5e-4a57-9c0b-6b6f62626c65"
 )  # chosen once: it makes ids the same for ever
 
-UNKNOWN: Final = Refused("unknown", "the server stopped while it was sent: whether it arrived is not known")
+UNKNOWN: Final = Refused("unknown", "the server failed while it was sent: whether it arrived is not known")
 """What becomes of what may have been sent and must not be sent twice."""
 
 
@@ -52,6 +52,7 @@ class Attempts:
     def __init__(self, parts: Parts, record: Callable[[Position], None], clock: Callable[[], float]) -> None:
         """`record` returns when a position is durable; `clock` gives unix seconds."""
         self._sender, self._audience, self.breaker, self._backoff, self._metrics, self._reporter = parts
+        self._cautious = self._sender if isinstance(self._sender, CautiousSender) else None
         self._record = record
         self._clock = clock
         self._passed = Event()
@@ -100,13 +101,17 @@ class Attempts:
         return Delivery(message, device.token, device.user_id, uuid5(_NAMESPACE, name), lane.attempts)
 
     def _send(self, lane: Lane, delivery: Delivery) -> Outcome:
-        if not self._sender.safe_to_repeat:
-            self._record(lane.position(sending=True))
+        cautious = self._cautious
         try:
+            if cautious is not None:
+                outcome = cautious.admit(delivery)
+                if outcome is not None:
+                    return outcome
+                self._record(lane.position(sending=True))
             return self._sender.send(delivery)
         except Exception:  # the top of an attempt: one notification's defect must not stop the others
             log.exception("%s: sending %s failed", self._sender.name, delivery.id)
-            return Retry("internal", "the server failed")
+            return Retry("internal", "the server failed") if cautious is None else UNKNOWN
 
     # The breaker
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from gobbler.connectors.outcome import Outcome
@@ -37,8 +37,6 @@ class Sender(Protocol):
     name: str
     retry_delay: float
     """Seconds before the first retry, where neither the provider nor the options say otherwise."""
-    safe_to_repeat: bool
-    """Whether to send again what may have been sent already, but was not confirmed (not for SMS)."""
 
     def start(self) -> None:
         """Read credentials and get ready. Raises: ConfigError: they cannot be used; it says why."""
@@ -55,3 +53,15 @@ class Sender(Protocol):
 
     def event(self, delivery: Delivery, outcome: Outcome) -> Event | None:
         """Return what is reported of an outcome that settles a delivery (Sent, Refused, Gone)."""
+
+
+@runtime_checkable
+class CautiousSender(Sender, Protocol):
+    """A sender whose notifications must not be repeated where it is not known what became of them (SMS).
+
+    Between `admit` and `send` it is written down that one is about to be sent. If the server is
+    killed then, it is taken for sent.
+    """
+
+    def admit(self, delivery: Delivery) -> Outcome | None:
+        """Do all that comes before sending, such as waiting for a turn; return None if it may be sent."""

@@ -41,7 +41,6 @@ class ScriptedSender:
 
     name = "fcm"
     retry_delay = 0.01
-    safe_to_repeat = True
 
     def __init__(self, answer: Answer = accept) -> None:
         self.answer = answer
@@ -89,6 +88,15 @@ class ScriptedSender:
                 self._changed.wait(0.01)
 
 
+class CautiousScriptedSender(ScriptedSender):
+    """The same for what must not be repeated; `admitted` are asked first."""
+
+    admit_answer: Callable[[Delivery], Outcome | None] = staticmethod(lambda delivery: None)
+
+    def admit(self, delivery: Delivery) -> Outcome | None:
+        return self.admit_answer(delivery)
+
+
 class Reports:
     """A reporter that remembers."""
 
@@ -115,8 +123,7 @@ class Rig:
         clock: Callable[[], float] = time.time,
         kvstore: KVStore | None = None,
     ) -> None:
-        self.sender = ScriptedSender(answer)
-        self.sender.safe_to_repeat = not everybody
+        self.sender = CautiousScriptedSender(answer) if everybody else ScriptedSender(answer)
         self.reports = Reports()
         self._folder = folder
         self._everybody = everybody

@@ -10,7 +10,7 @@ from gobbler.connectors.base import Delivery
 from gobbler.connectors.outcome import Gone, Outage, Outcome, Pause, Refused, Retry, Sent
 from gobbler.connectors.subscription import Device
 from gobbler.errors import Unhealthy
-from tests.connectors.rig import Rig, accept
+from tests.connectors.rig import CautiousScriptedSender, Rig, accept
 
 
 def test_a_message_reaches_who_is_subscribed_to_it_or_above(tmp_path: Path) -> None:
@@ -319,3 +319,18 @@ def test_what_must_not_be_sent_twice_is_not_after_a_crash(tmp_path: Path) -> Non
         rig.sender.wait_until(lambda: [id for _, id in rig.sender.sent] == [*ids])
         rig.sender.wait_until(lambda: rig.metric("failed_total", reason="unknown") == 1)
         assert [id for _, id in rig.sender.attempts] == [1, 2]
+
+
+def test_what_only_waits_for_its_turn_is_sent_after_a_crash(tmp_path: Path) -> None:
+    def wait(delivery: Delivery) -> Outcome | None:
+        gevent.sleep(3600)
+        return None
+
+    with Rig(tmp_path, everybody=b"/sms") as rig:
+        assert isinstance(rig.sender, CautiousScriptedSender)
+        rig.sender.admit_answer = wait
+        ids = rig.publish("/sms", "1")
+        gevent.sleep(0.05)
+        rig.sender.admit_answer = lambda delivery: None
+        rig.crash()
+        rig.sender.wait_until(lambda: [id for _, id in rig.sender.sent] == [*ids])

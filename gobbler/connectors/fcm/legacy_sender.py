@@ -22,7 +22,6 @@ class LegacyFcmSender:
 
     name = "fcm"
     retry_delay = RETRY_DELAY
-    safe_to_repeat = True
 
     def __init__(
         self,

@@ -44,7 +44,6 @@ class FcmSender:
 
     name = "fcm"
     retry_delay = RETRY_DELAY
-    safe_to_repeat = True
 
     def __init__(
         self,

@@ -59,7 +59,6 @@ class SmsSender:
 
     name = "sms"
     retry_delay = 2.0
-    safe_to_repeat = False
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ def made(fake: FakeFcm, api_key: str = API_KEY, ca: Path | None = None) -> Legac
 
 def test_it_is_a_sender(legacy: LegacyFcmSender) -> None:
     seam: Sender = legacy
-    assert (seam.name, seam.retry_delay, seam.safe_to_repeat) == ("fcm", 10.0, True)
+    assert (seam.name, seam.retry_delay) == ("fcm", 10.0)
 
 
 def test_a_notification_is_sent(legacy: LegacyFcmSender, fake: FakeFcm) -> None:

@@ -20,7 +20,7 @@ from tests.providers.service_account import PROJECT, private_key
 
 def test_it_is_a_sender(sender: FcmSender) -> None:
     seam: Sender = sender
-    assert (seam.name, seam.retry_delay, seam.safe_to_repeat) == ("fcm", 10.0, True)
+    assert (seam.name, seam.retry_delay) == ("fcm", 10.0)
 
 
 def test_a_notification_is_sent(sender: FcmSender, fake: FakeFcm) -> None:

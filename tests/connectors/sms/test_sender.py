@@ -487,7 +487,7 @@ def test_options_that_cannot_be_used(fake: Provider, options: dict[str, Any], te
 
 def test_it_is_what_connectors_take(sender: SmsSender) -> None:
     taken: Sender = sender
-    assert (taken.name, taken.retry_delay, taken.safe_to_repeat) == ("sms", 2.0, False)
+    assert (taken.name, taken.retry_delay) == ("sms", 2.0)
 
 
 def test_in_a_patched_process(tmp_path: Path) -> None:
