@@ -10,9 +10,11 @@ import pytest
 from gobbler import errors
 from gobbler.config import OPTIONS
 from gobbler.connectors.connector import ATTEMPTS_A_WORKER
+from gobbler.connectors.metrics import PushMetrics
 from gobbler.metrics import Metrics
 from gobbler.options import Option
 from gobbler.protocol import block, command, filters, message, topic
+from gobbler.reporting.metrics import ReportingMetrics
 from gobbler.store.filelog import files, store
 from gobbler.websocket import connection, gateway, session
 from tests.docs.console import ROOT, Console, serving
@@ -123,7 +125,10 @@ def test_operations_explains_every_option() -> None:
 
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:
-    page, _ = Metrics("1").render()
+    metrics = Metrics("1")
+    PushMetrics(metrics.registry)
+    ReportingMetrics(metrics.registry)
+    page, _ = metrics.render()
     exported = re.findall(r"^# TYPE (\w+)", page.decode(), re.MULTILINE)
     told = [cell.strip("`") for cell in column(section(read(OPERATIONS), "Metrics"))]
     assert sorted(told) == sorted(exported)
