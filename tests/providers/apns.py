@@ -17,7 +17,8 @@ What it does with a request is told by the words of the device's token:
     goawaybefore.x               GOAWAY: it and what comes after it are not looked at
     goawaygraceful.x             200, GOAWAY with the largest id, then with its own
     goawayreason.Word.x          as goawaybefore, with a reason
-    dropbefore.x, dropafter.x    the connection is dropped, before or after it was decided
+    dropbefore.x, dropafter.x    the connection is dropped, before or after it was decided; the record tells
+                                 of each drop with the status 0
     garbage.x                    bytes that are no HTTP/2
     once.<one of these>          that the first time, then 200
 
@@ -191,10 +192,53 @@ class Request:
         return facts | chosen | {"status": status, "reason": reason, "time": time.time()}
 
 
-class Session(asyncio.Protocol):
+class Secure(asyncio.Protocol):
+    """TLS. asyncio's own ends a handshake that fails without telling the client why."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._shaken = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        plain = b""
+        try:
+            if not self._shaken:
+                self.tls.do_handshake()
+                self._shaken = True
+                self.begun()
+            while chunk := self.tls.read(65536):
+                plain += chunk
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self.transport.write(self._outgoing.read())
+            self.transport.close()
+            return
+        self.transport.write(self._outgoing.read())
+        if plain:
+            self.received(plain)
+
+    def write(self, data: bytes) -> None:
+        self.tls.write(data)
+        self.transport.write(self._outgoing.read())
+
+    def begun(self) -> None:
+        raise NotImplementedError
+
+    def received(self, data: bytes) -> None:
+        raise NotImplementedError
+
+
+class Session(Secure):
     """A connection."""
 
-    def __init__(self, fake: Fake) -> None:
+    def __init__(self, fake: Fake, context: ssl.SSLContext) -> None:
+        super().__init__(context)
         self.fake = fake
         self.counters = fake.counters
         self.options = fake.options
@@ -204,11 +248,9 @@ class Session(asyncio.Protocol):
         self.last_id = LARGEST_ID
         self.leaving = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        tls = transport.get_extra_info("ssl_object")
-        self.certified = bool(tls.getpeercert(binary_form=True))
-        self.is_http2 = tls.selected_alpn_protocol() == "h2"
+    def begun(self) -> None:
+        self.certified = bool(self.tls.getpeercert(binary_form=True))
+        self.is_http2 = self.tls.selected_alpn_protocol() == "h2"
         if self.is_http2:
             self.counters["connections"] += 1
             self.limit = self.options.max_streams if self.certified else 1
@@ -216,7 +258,7 @@ class Session(asyncio.Protocol):
             self.h2.initiate_connection()
             self.flush()
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         if not self.is_http2:
             self.tell_stats()
             return
@@ -233,12 +275,12 @@ class Session(asyncio.Protocol):
     def tell_stats(self) -> None:
         body = json.dumps(self.fake.stats()).encode()
         head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-        self.transport.write(head + body)
+        self.write(head + body)
         self.transport.close()
 
     def flush(self) -> None:
-        if data := self.h2.data_to_send():
-            self.transport.write(data)
+        if (data := self.h2.data_to_send()) and not self.transport.is_closing():
+            self.write(data)
 
     def happened(self, event: events.Event) -> None:
         if isinstance(event, events.RequestReceived):
@@ -379,7 +421,7 @@ class Session(asyncio.Protocol):
         self.go_away(stream_id)
 
     def do_goawaybefore(self, stream_id: int, request: Request, words: list[str]) -> None:
-        self.go_away(stream_id - 2)
+        self.go_away(max(0, stream_id - 2))
 
     def do_goawaygraceful(self, stream_id: int, request: Request, words: list[str]) -> None:
         self.h2.close_connection(last_stream_id=LARGEST_ID)
@@ -387,7 +429,7 @@ class Session(asyncio.Protocol):
         asyncio.get_running_loop().call_later(0.05, self.go_away, stream_id)
 
     def do_goawayreason(self, stream_id: int, request: Request, words: list[str]) -> None:
-        self.go_away(stream_id - 2, words[1])
+        self.go_away(max(0, stream_id - 2), words[1])
 
     def do_dropbefore(self, stream_id: int, request: Request, words: list[str]) -> None:
         self.counters["drops"] += 1
@@ -400,7 +442,7 @@ class Session(asyncio.Protocol):
         self.do_dropbefore(stream_id, request, words)
 
     def do_garbage(self, stream_id: int, request: Request, words: list[str]) -> None:
-        self.transport.write(b"\0\0\x05\x01\x04\0\0\0\x01HELLO")
+        self.write(b"\0\0\x05\x01\x04\0\0\0\x01HELLO")
 
 
 _FAILURES: Final = (["500", "InternalServerError"], ["503", "ServiceUnavailable"], ["503", "Shutdown"])
@@ -450,15 +492,13 @@ def _parse() -> Options:
 async def serve(options: Options) -> None:
     fake = Fake(options)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Session(fake), "127.0.0.1", options.port, ssl=_context(options), backlog=1000
-    )
+    context = _context(options)
+    server = await loop.create_server(lambda: Session(fake, context), "127.0.0.1", options.port, backlog=1000)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of every handshake that fails
     logging.getLogger("hpack").setLevel(logging.WARNING)
     asyncio.run(serve(_parse()))

@@ -65,8 +65,8 @@ class Certificate:
         pem = b"".join(each.certificate.public_bytes(_PEM) for each in certificates)
         try:
             _load_chain(context, key.private_bytes(_PEM, PrivateFormat.PKCS8, NoEncryption()) + pem)
-        except (ssl.SSLError, OSError):
-            raise self._error("its certificate and its key do not belong together") from None
+        except ssl.SSLError as error:
+            raise self._error(f"TLS cannot use it ({error.reason})") from None
 
     def authorization(self) -> None:
         """Return nothing: the certificate says who we are."""

@@ -97,9 +97,9 @@ class Connection:
         self._streams.finish()
         self._work.set()
 
-    def join(self, timeout: float) -> None:
-        """Wait until it has ended, or for `timeout` seconds."""
-        self._ended.wait(timeout)
+    def join(self, timeout: float) -> bool:
+        """Wait until it has ended, for `timeout` seconds; say whether it has."""
+        return self._ended.wait(timeout)
 
     def end(self, why: Outage | Pause) -> None:
         """End at once; `why` is what becomes of the requests under way. Again: do nothing."""

@@ -30,11 +30,15 @@ class Peer(NamedTuple):
 
 
 def address_of(endpoint: str) -> tuple[str, int]:
-    """Return host and port of an address. Raises: ConfigError: HTTP/2 over TLS cannot be spoken there."""
+    """Return host and port of an address. Raises: ConfigError: it is none, or not of HTTP/2 over TLS."""
     parts = urlsplit(endpoint)
-    if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise ConfigError(f"APNs endpoint {endpoint!r}: it must be https://host or https://host:port")
-    return parts.hostname, parts.port or 443
+    try:
+        host, port = parts.hostname or "", parts.port or 443
+    except ValueError:
+        host, port = "", 0
+    if endpoint.rstrip("/") != f"https://{parts.netloc}" or not host or "@" in parts.netloc:
+        raise ConfigError("APNs endpoint: it must be https://host or https://host:port")
+    return host, port
 
 
 def client_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -47,8 +51,10 @@ def client_context(ca_file: Path | None) -> ssl.SSLContext:
             context.load_default_certs()
         else:
             context.load_verify_locations(ca_file)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"APNs CA file {ca_file}: {error.strerror or 'it holds no certificates'}") from None
+    except ssl.SSLError:
+        raise ConfigError(f"APNs CA file {ca_file}: it holds no certificates") from None
+    except OSError as error:
+        raise ConfigError(f"APNs CA file {ca_file}: {error.strerror or 'cannot be read'}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION  # RFC 9113, section 9.2
     context.set_alpn_protocols([_HTTP2])

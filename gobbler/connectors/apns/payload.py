@@ -64,7 +64,7 @@ def build(headers: bytes, body: bytes, app_topic: str) -> Notification | Refused
     `app_topic` is the app's bundle id. What APNs would refuse in any case is refused here.
     """
     if len(body) > MAX_VOIP_BYTES:  # nothing makes it smaller, and it is not worth remembering
-        return Refused("PayloadTooLarge", _too_large(len(body), MAX_BYTES))
+        return Refused("PayloadTooLarge", _too_large(len(body), MAX_VOIP_BYTES))
     return _build(headers, body, app_topic)
 
 
@@ -90,7 +90,8 @@ def _build(headers: bytes, body: bytes, app_topic: str) -> Notification | Refuse
     except _Refusal as refusal:
         return Refused(refusal.reason, str(refusal))
     fields = tuple((name.encode(), wanted[name].encode()) for name in _HEADERS if name in wanted)
-    return Notification(payload, fields, *_shown(document), _text(document.get("deep_link")))
+    link = _text(document.get("deep_link")) or _text(document.get("link"))
+    return Notification(payload, fields, *_shown(document), link)
 
 
 def _too_large(size: int, limit: int) -> str:

@@ -39,6 +39,7 @@ class ProviderToken:
         self._key_id = key_id
         self._team_id = team_id
         self._clock = clock
+        self._pem: bytes | None = None
         self._key: EllipticCurvePrivateKey
         self._value: bytes = b""
         self._made = 0.0
@@ -49,10 +50,16 @@ class ProviderToken:
         return f"ProviderToken({str(self._file)!r}, {self._key_id!r}, {self._team_id!r})"
 
     def load(self, context: ssl.SSLContext) -> None:
-        """Read the key and sign a first token. Raises: ConfigError."""
-        self._key = _key(read(self._file, "APNs key"), self._file)
+        """Read the key and sign a first token. Raises: ConfigError.
+
+        With the same key as before, the token stays: APNs counts how often there is another.
+        """
+        pem = read(self._file, "APNs key")
+        if pem != self._pem:
+            self._key = _key(pem, self._file)
+            self._pem = pem
+            self._sign()
         self._forced = None
-        self._sign()
 
     def authorization(self) -> bytes:
         """Return the header's value, with another token when the last is 45 minutes old."""

@@ -33,7 +33,6 @@ TRIES: Final = 8
 BURST: Final = 20
 """So many devices of another environment or app, with no success between, are worth an alert."""
 
-_HTTPS: Final = 443
 _DEVICE: Final = re.compile(r"[\w.~:+=-]{1,512}", re.ASCII)
 """What may stand in a path. Apple's tokens are hexadecimal digits, and may become longer."""
 
@@ -82,7 +81,7 @@ class ApnsSender:
         host, port = address_of(self._endpoint)
         context = client_context(self._ca_file)
         self._credential.load(context)
-        authority = host if port == _HTTPS else f"{host}:{port}"
+        authority = self._endpoint.removeprefix("https://").rstrip("/")
         self._fields = [(b":method", b"POST"), (b":scheme", b"https"), (b":authority", authority.encode())]
         self._line = Line(partial(dial, Peer(host, port, context, self._credential.cautious), self._timing))
 

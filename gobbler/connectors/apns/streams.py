@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from h2 import events
@@ -124,7 +124,7 @@ class Streams:
     def cancel(self, exchange: Exchange) -> None:
         """Forget an exchange that nobody waits for any more; it is not done."""
         if exchange.stream_id in self._open:
-            self._close(exchange)
+            self._close([exchange])
         elif exchange in self._waiting:
             self._waiting.remove(exchange)
 
@@ -133,8 +133,9 @@ class Streams:
         for exchange in [each for each in self._waiting if each.deadline <= now]:
             self._waiting.remove(exchange)
             exchange.done(Outage("timeout", "there was no free stream in time"))
-        for exchange in [each for each in self._open.values() if each.deadline <= now]:
-            self._close(exchange)
+        late = [each for each in self._open.values() if each.deadline <= now]
+        self._close(late)
+        for exchange in late:
             exchange.done(Outage("timeout", "APNs did not answer in time"))
 
     def finish(self) -> None:
@@ -181,11 +182,12 @@ class Streams:
             h2.send_data(stream_id, exchange.left[:size])
             exchange.left = exchange.left[size:]
 
-    def _close(self, exchange: Exchange) -> None:
-        """Reset a stream that is not over, and give its slot to others."""
-        del self._open[exchange.stream_id]
-        self._unblock(exchange)
-        self._h2.reset_stream(exchange.stream_id, ErrorCodes.CANCEL)
+    def _close(self, exchanges: Iterable[Exchange]) -> None:
+        """Reset streams that are not over, and give their slots to others."""
+        for exchange in exchanges:
+            del self._open[exchange.stream_id]
+            self._unblock(exchange)
+            self._h2.reset_stream(exchange.stream_id, ErrorCodes.CANCEL)
         self._h2.forget_closed()
 
     def _unblock(self, exchange: Exchange) -> None:
@@ -221,7 +223,7 @@ class Streams:
         if exchange is None:
             return
         if exchange.left:  # answered before the request was whole
-            self._close(exchange)
+            self._close([exchange])
         else:
             del self._open[event.stream_id]
             del self._h2.streams[event.stream_id]
@@ -232,7 +234,7 @@ class Streams:
         if exchange is None:
             return
         self._unblock(exchange)
-        self._h2.forget_closed()
+        del self._h2.streams[event.stream_id]
         if event.error_code == ErrorCodes.REFUSED_STREAM:
             exchange.done(None)
         else:
