@@ -16,6 +16,7 @@ from gobbler.connectors.audience import Audience
 from gobbler.connectors.backoff import GIVE_UP_SECONDS, Backoff
 from gobbler.connectors.base import CautiousSender, Delivery, Sender
 from gobbler.connectors.breaker import Breaker, Pass
+from gobbler.connectors.failures import Failures
 from gobbler.connectors.lane import Lane
 from gobbler.connectors.metrics import ConnectorMetrics
 from gobbler.connectors.outcome import Gone, Outage, Outcome, Pause, Refused, Retry, Sent
@@ -44,6 +45,7 @@ class Parts(NamedTuple):
     backoff: Backoff
     metrics: ConnectorMetrics
     reporter: Reporter
+    failures: Failures
 
 
 class Attempts:
@@ -51,7 +53,8 @@ class Attempts:
 
     def __init__(self, parts: Parts, record: Callable[[Position], None], clock: Callable[[], float]) -> None:
         """`record` returns when a position is durable; `clock` gives unix seconds."""
-        self._sender, self._audience, self.breaker, self._backoff, self._metrics, self._reporter = parts
+        self._sender, self._audience, self.breaker, self._backoff = parts[:4]
+        self._metrics, self._reporter, self._failures = parts[4:]
         self._cautious = self._sender if isinstance(self._sender, CautiousSender) else None
         self._record = record
         self._clock = clock
@@ -159,6 +162,7 @@ class Attempts:
                 self._replace(delivery.device_token, outcome.token)
         else:
             self._metrics.failed(outcome.reason)
+            self._failures.note(outcome)
         event = self._sender.event(delivery, outcome)
         if event is not None:
             self._reporter.report(event)
@@ -172,6 +176,7 @@ class Attempts:
     def _postpone(self, lane: Lane, delivery: Delivery, outcome: Retry | Outage | Pause) -> bool:
         """Have the lane wait, or give the message up; return whether it was given up."""
         now = self._clock()
+        self._failures.note(outcome)
         if isinstance(outcome, Pause):  # nothing was said about this message
             lane.due = now
             self._record(lane.position())

@@ -19,6 +19,7 @@ from gobbler.connectors.backoff import Backoff
 from gobbler.connectors.base import Sender
 from gobbler.connectors.breaker import CLOSED, HALF_OPEN, OPEN, Breaker
 from gobbler.connectors.engine import Engine
+from gobbler.connectors.failures import Failures
 from gobbler.connectors.feeds import Feeds
 from gobbler.connectors.metrics import ConnectorMetrics
 from gobbler.connectors.outcome import Pause
@@ -70,9 +71,10 @@ class Connector:
         self._clock = clock
         self._workers = workers * ATTEMPTS_A_WORKER
         self._reader = Reader(stores.messages, audience, metrics)
-        self._breaker = Breaker(time.monotonic)
+        self.breaker = Breaker(time.monotonic)
+        self.failures = Failures(clock)
         backoff = Backoff(sender.retry_delay if retry_delay is None else retry_delay)
-        self._parts = Parts(sender, audience, self._breaker, backoff, metrics, reporter)
+        self._parts = Parts(sender, audience, self.breaker, backoff, metrics, reporter, self.failures)
         self._engine: Engine | None = None
         self._running = False
         self._lock = RLock()
@@ -111,7 +113,7 @@ class Connector:
             if self._engine is not None or not self._running:
                 return False
             self._sender.start()
-            self._breaker.reset()
+            self.breaker.reset()
             feeds = Feeds(self.name, self._kvstore)
             attempts = Attempts(self._parts, feeds.record, self._clock)
             engine = Engine(self.audience, feeds, self._reader, attempts, self._workers, self._clock)
@@ -131,8 +133,8 @@ class Connector:
 
     def check(self) -> None:
         """Raise: Unhealthy where it cannot send, with the reason; being turned off is no illness."""
-        cause = self._breaker.cause
-        if self._engine is None or cause is None or self._breaker.state == CLOSED:
+        cause = self.breaker.cause
+        if self._engine is None or cause is None or self.breaker.state == CLOSED:
             return
         if isinstance(cause, Pause) and not cause.alert:
             return
@@ -144,7 +146,7 @@ class Connector:
         metrics.queue.set_function(lambda: self._engine.workload.lanes if self._engine else 0)
         metrics.delayed.set_function(lambda: self._engine.workload.delayed if self._engine else 0)
         metrics.subscriptions.set_function(lambda: len(self.audience))
-        metrics.breaker.set_function(lambda: _STATES.index(self._breaker.state))
+        metrics.breaker.set_function(lambda: _STATES.index(self.breaker.state))
 
     # What the router calls
 
