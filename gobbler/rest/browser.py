@@ -34,7 +34,7 @@ def blueprint(ws_prefix: str, *, examples: bool) -> Blueprint:
 
     @files.get(f"{CLIENT}gobbler.js")
     def client() -> Response:
-        response = _file(_FILES / "client", "gobbler.js")
+        response = file(_FILES / "client", "gobbler.js")
         response.headers.extend(ANY_ORIGIN)  # a module is only loaded from another origin that says so
         return response
 
@@ -44,7 +44,7 @@ def blueprint(ws_prefix: str, *, examples: bool) -> Blueprint:
         return Response(page, mimetype="text/html", headers=_SECURITY | {"Cache-Control": "no-cache"})
 
     def part(name: str) -> Response:
-        return _file(_CHAT, name)
+        return file(_CHAT, name)
 
     if examples:
         files.add_url_rule(f"{EXAMPLES}chat", view_func=chat)
@@ -52,7 +52,7 @@ def blueprint(ws_prefix: str, *, examples: bool) -> Blueprint:
     return files
 
 
-def _file(folder: Path, name: str) -> Response:
+def file(folder: Path, name: str) -> Response:
     """Return a file; browsers keep it, and ask each time whether it has changed."""
     response = send_from_directory(folder, name, mimetype=_TYPES[Path(name).suffix])
     response.headers.extend({"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
