@@ -63,6 +63,9 @@ REST_PREFIX = "/api/"
 ROUTER_PAGE = "/admin/router"
 """Where the administration page of the routes is."""
 
+DASHBOARD = ("/admin", "/admin/api/", "/admin/files/")
+"""Where the dashboard, what it asks for and what it is made of are."""
+
 
 def _port(text: str) -> str:
     """Make `--http` of Heroku's PORT: listen on that port, on all interfaces."""
@@ -393,6 +396,7 @@ def _check_paths(config: Config) -> None:
     claims = [
         ("the REST interface", REST_PREFIX),
         ("the router's page", ROUTER_PAGE),
+        *(("the dashboard", path) for path in DASHBOARD),
         ("--ws-prefix", config.ws_prefix if config.ws else ""),
         ("--health-endpoint", config.health_endpoint),
         ("--metrics-endpoint", config.metrics_endpoint),
