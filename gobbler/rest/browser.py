@@ -53,7 +53,10 @@ def blueprint(ws_prefix: str, *, examples: bool) -> Blueprint:
 
 
 def file(folder: Path, name: str) -> Response:
-    """Return a file; browsers keep it, and ask each time whether it has changed."""
-    response = send_from_directory(folder, name, mimetype=_TYPES[Path(name).suffix])
-    response.headers.extend({"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
+    """Return a file of a known name; browsers keep it, and ask each time whether it has changed."""
+    path = folder / name
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    response = Response(path.read_bytes(), mimetype=_TYPES[path.suffix], headers=headers)
+    response.add_etag()
+    response.make_conditional(request)
     return response
