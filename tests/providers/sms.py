@@ -201,7 +201,7 @@ class Server:
         if chance < self.options.drop_percent + self.options.fail_percent / 2:
             return Decision("1")
         if chance < self.options.drop_percent + self.options.fail_percent:
-            return Decision(answer=http_error(503))
+            return Decision(answer=http(503, b"an error"))
         parts = count_parts(fields["text"])
         return self._scripted(fields["to"], parts, fields) or Decision(*["0"] * parts)
 

@@ -288,6 +288,9 @@ def test_the_example_of_the_page(server: WSGIServer, reported: Reported) -> None
     for command, expected in examples:
         here = command.replace("localhost:8080", f"127.0.0.1:{server.server_port}").replace("curl", "curl -s")
         # In a thread, while the event loop serves.
-        shell = gevent.get_hub().threadpool.apply(subprocess.check_output, (["sh", "-c", here],))
-        assert shell.decode().strip() == expected.strip()
+        assert gevent.get_hub().threadpool.apply(shell, (here,)).strip() == expected.strip()
     assert [event["order_id"] for event in reported.events] == ["order-1"]
+
+
+def shell(command: str) -> str:
+    return subprocess.check_output(["sh", "-c", command], text=True)
