@@ -49,7 +49,7 @@ def measure(
     for run in range(1, runs + 1):
         for kind in sides:
             tell(f"{shape.name}: {kind.name}, run {run} of {runs}")
-            with kind() as server:
+            with shape.server(kind) as server:
                 measured[kind.name].append(shape.measure(server))
 
     def values(name: str, key: str) -> tuple[float, ...]:

@@ -55,9 +55,9 @@ class Server(ABC):
         self._folder = Path(tempfile.mkdtemp(prefix="gobbler-bench-"))
         self._log = self._folder / "log"
         self.port = free_port()
+        command = self.command(self._folder)
         with self._log.open("wb") as log:
             started = time.monotonic()
-            command = self.command(self._folder)
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=PROJECT)
         try:
             self._await_answer(started + START_DEADLINE)

@@ -1,10 +1,11 @@
 """What is measured: every shape takes a fresh server and returns one value for each of its figures."""
 
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from bench import driver, rest
+from bench import driver, push, rest
 from bench.servers import Server
 
 Values = dict[str, float]
@@ -34,6 +35,10 @@ class Shape(ABC):
     @abstractmethod
     def scaled(self, scale: float) -> Self:
         """The same experiment with `scale` times as much work; below 1 it is shorter and rougher."""
+
+    def server(self, kind: type[Server]) -> Server:
+        """The server that a run is made on, of a kind; not started."""
+        return kind()
 
     @abstractmethod
     def measure(self, server: Server) -> Values:
@@ -155,6 +160,62 @@ class Idle(Shape):
         }
 
 
+@dataclass(frozen=True)
+class Push(Shape):
+    """Notifications through one connector, whose fake provider answers over TLS after a delay."""
+
+    connector: str
+    delay_ms: float
+    messages: int
+    topics: int = 100
+
+    def scaled(self, scale: float) -> Self:
+        """Fewer or more messages."""
+        return replace(self, messages=_some(self.messages, scale))
+
+    def server(self, kind: type[Server]) -> push.ConnectedGobbler:
+        """A server with the connector, and devices that are subscribed."""
+        devices = 0 if self.connector == "sms" else self.topics * push.DEVICES_A_TOPIC
+        return push.ConnectedGobbler(push.KINDS[self.connector], self.delay_ms, devices)
+
+    def measure(self, server: Server) -> Values:
+        """A tenth of the load, so that connections and code are warm; then all of it."""
+        assert isinstance(server, push.ConnectedGobbler)
+        warm = push.publish(server, _some(self.messages, 0.1), self.topics)
+        push.wait(server.fake, warm)
+        begun, used = time.monotonic(), server.cpu_seconds()
+        number = push.publish(server, self.messages, self.topics)
+        push.wait(server.fake, warm + number)
+        seconds, cpu = time.monotonic() - begun, server.cpu_seconds() - used
+        return {"sent": number / seconds, "processor time a push": cpu / number * 1e6}
+
+
+@dataclass(frozen=True)
+class Subscriptions(Shape):
+    """What subscriptions of devices cost a server that has nothing else to do."""
+
+    number: int
+
+    def scaled(self, scale: float) -> Self:
+        """Fewer or more subscriptions."""
+        return replace(self, number=_some(self.number, scale))
+
+    def server(self, kind: type[Server]) -> push.ConnectedGobbler:
+        """A server that has them."""
+        return push.ConnectedGobbler(push.KINDS["fcm"], 0, self.number)
+
+    def measure(self, server: Server) -> Values:
+        """Memory, beside a server with the connector and one subscription."""
+        with push.ConnectedGobbler(push.KINDS["fcm"], 0, 1) as small:
+            before = small.resident_bytes()
+        grown = server.resident_bytes() - before
+        return {
+            "start-up": server.start_seconds * 1e3,
+            "memory": grown / 2**20,
+            "memory a subscription": grown / self.number,
+        }
+
+
 _DELIVERED = Figure("delivered", "messages/s")
 _REPLAYED = Figure("replayed", "messages/s")
 _PUBLISHED = Figure("published", "messages/s")
@@ -232,6 +293,30 @@ SHAPES: tuple[Shape, ...] = (
     Replay("replay", "replay, 44 bytes, no message ids", (_REPLAYED,), 1_000_000),
     Replay("replay-ids", "replay, 44 bytes, with message ids", (_REPLAYED,), 300_000, ids=True),
     Rest("rest", "POST, 32 connections", (Figure("answered", "requests/s"),), 32, 5, has_peer=False),
+    *(
+        Push(
+            f"push-{connector}-{delay}",
+            f"notifications through {connector}, answers after {delay} ms",
+            (Figure("sent", "pushes/s"), Figure("processor time a push", "us")),
+            connector,
+            delay,
+            messages=messages,
+            has_peer=False,
+        )
+        for connector, messages in (("fcm", 2_000), ("apns", 2_000), ("sms", 10_000))
+        for delay in (1, 50)
+    ),
+    Subscriptions(
+        "subscriptions",
+        "1,000,000 subscriptions of devices, each to a token and user of its own",
+        (
+            Figure("start-up", "ms"),
+            Figure("memory", "MiB"),
+            Figure("memory a subscription", "bytes"),
+        ),
+        1_000_000,
+        has_peer=False,
+    ),
     Idle(
         "idle",
         "idle server, and 5,000 idle subscribers",

@@ -60,7 +60,7 @@ class Subscription:
     def decode(cls, value: bytes) -> Subscription:
         """Return what `encode` was given. Raises: KVError: these bytes are none of its."""
         try:
-            token, user_id, topic, from_id, registered = json.loads(value)
+            token, user_id, topic, from_id, registered = json.loads(value.decode())
             return cls(Device(token, user_id), topic.encode(), int(from_id), float(registered))
         except (ValueError, TypeError, AttributeError):
             raise KVError("a push subscription in the key-value store cannot be read") from None
