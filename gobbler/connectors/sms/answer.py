@@ -13,8 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from gobbler.connectors.outcome import Outage, Outcome, Pause, Refused, Retry, Sent
@@ -56,6 +55,7 @@ REASONS: Final = {
 LONGEST_WAIT: Final = 3600.0
 """Seconds: a Retry-After that asks for more is not believed."""
 
+_HTTP_DATE: Final = "%a, %d %b %Y %H:%M:%S GMT"  # the one form that is still written
 _OTHER: Final = "other-status"
 _THROTTLED: Final = frozenset({420, 429})  # 420 is what some of Vonage's interfaces say for 429
 _LATE: Final = 408
@@ -178,9 +178,7 @@ def retry_after(value: str, now: float) -> float | None:
     if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_WAIT)
     try:
-        when = parsedate_to_datetime(text)
+        when = datetime.strptime(text, _HTTP_DATE)
     except ValueError:
         return None
-    # The header's dates are in UTC, and some are written without saying so.
-    seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now
-    return min(max(seconds, 0.0), LONGEST_WAIT)
+    return min(max(when.replace(tzinfo=UTC).timestamp() - now, 0.0), LONGEST_WAIT)
