@@ -14,6 +14,7 @@ A number that begins with 990 is a script; any other is accepted. Digits behind 
     9905NSS     status SS the first N times, then accepted
     9906K       accepted; the receipt says STATUSES[K]
     9907        refused with status 4 and a text that repeats the credentials and the number
+    9908        refused with status 3 and a text of two lines, which is long
 
 A request is checked first as Vonage does: credentials or signature, parameters, alphabet. What was
 decided is appended to `--record` before it is answered. `GET /stats` gives counters.
@@ -176,6 +177,7 @@ SCRIPTS: dict[str, Callable[[str, int], Decision]] = {
     "9902": lambda rest, parts: Decision(answer=http_error(int(rest[:3]))),
     "9903": lambda rest, parts: Decision(*["0"] * parts, behave=BEHAVIOURS[int(rest[0])]),
     "9904": lambda rest, parts: garbage(int(rest[0]), parts),
+    "9908": lambda rest, parts: Decision("3", error="no:\n" + "x" * 1000),
 }
 
 

@@ -355,6 +355,12 @@ def test_no_secret_is_told(new_sender: NewSender, caplog: pytest.LogCaptureFixtu
     assert not re.search("[0-9A-F]{64}", "\n".join(told))  # a signature
 
 
+def test_the_providers_words_are_one_short_line(sender: SmsSender) -> None:
+    outcome = sender.send(delivery("99080000"))
+    words = "no:\\n" + "x" * (module.SHOWN_CHARACTERS - 5)
+    assert outcome == Refused("invalid-parameter", f"status 3, invalid-parameter ({words})")
+
+
 def test_a_delivery_that_was_given_up(sender: SmsSender) -> None:
     """The connector itself has refused it: the sender knows of no request."""
     late = delivery("447700900123")
