@@ -2,11 +2,13 @@
 
 import json
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gobbler.connectors.apns import answers
 from gobbler.connectors.apns.answers import Answer, outcome_of, pause_of, reason_of
 from gobbler.connectors.outcome import Gone, Outage, Outcome, Pause, Refused, Retry, Sent
 
@@ -193,3 +195,10 @@ def test_no_device_token_gets_into_a_text() -> None:
     token = "ab" * 32
     for status in (400, 403, 410, 429, 500):
         assert token not in repr(outcome(status, token))
+
+
+def test_the_page_names_every_reason() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "apns.md").read_text(encoding="utf-8")
+    known = answers._GONE | answers.WRONG_DEVICE | answers._FINAL | answers._LATER | answers._FAILURES
+    reasons = known | answers._CONFIGURATION.keys() | {"TooManyProviderTokenUpdates"}
+    assert [reason for reason in reasons if f"`{reason}`" not in page] == []

@@ -107,10 +107,10 @@ Made = tuple[Connection, Server, Clock]
 def make() -> Iterator[Callable[..., Made]]:
     made: list[Made] = []
 
-    def new(*, settled: bool = True, max_streams: int = 1000, sock: Any = None) -> Made:
+    def new(*, settled: bool = True, max_streams: int = 1000, tick: float = 0.01, sock: Any = None) -> Made:
         here, there = socket.socketpair()
         clock = Clock()
-        timing = Timing(idle=15, pong=10, tick=0.01)
+        timing = Timing(idle=15, pong=10, tick=tick)
         connection = Connection(sock(here) if sock else here, Streams(cautious=False), timing, clock)
         server = Server(there)
         made.append((connection, server, clock))
@@ -144,6 +144,16 @@ def test_many_greenlets_share_it_and_are_sent_at_once(make: Callable[..., Made])
         server.h2.send_headers(event.stream_id, [(":status", "200")], end_stream=True)
     server.flush()
     assert [greenlet.get(timeout=SECONDS) for greenlet in greenlets] == [Answer(200)] * 100
+
+
+def test_what_waits_is_sent_as_soon_as_it_may_be(make: Callable[..., Made]) -> None:
+    connection, server, _ = make(max_streams=1, tick=1000)
+    first, second = ask(connection, 2)
+    server.wait_for(StreamEnded)
+    server.answer(1)
+    server.wait_for(StreamEnded, 2)
+    server.answer(3)
+    assert [each.get(timeout=SECONDS) for each in (first, second)] == [Answer(200)] * 2
 
 
 def test_it_is_not_settled_before_the_settings(make: Callable[..., Made]) -> None:

@@ -376,6 +376,16 @@ def test_who_waits_too_long_is_told_and_the_slot_is_free(streams: Streams) -> No
     assert peer.ended == [1, 3, 5]
 
 
+def test_who_waited_too_long_leaves_nothing_behind(streams: Streams) -> None:
+    peer = Peer(streams, max_concurrent_streams=10)
+    for _ in range(10):
+        late = [Caller(streams, deadline=10) for _ in range(10)]
+        peer.turn()
+        streams.expire(10)
+        assert not any(caller.waits for caller in late)
+    assert len(streams._h2.streams) == 0
+
+
 def test_an_answer_that_crosses_the_reset_is_ignored(streams: Streams, peer: Peer) -> None:
     late, other = Caller(streams, deadline=10), Caller(streams)
     peer.turn()
