@@ -28,9 +28,8 @@ from gobbler.reporting.base import Reporter
 
 log = logging.getLogger(__name__)
 
-_NAMESPACE: Final = UUID(
-    "8d3e0f5a-2f5e-4a57-9c0b-6b6f62626c65"
-)  # chosen once: it makes ids the same for ever
+# Chosen once: it makes ids the same for ever.
+_NAMESPACE: Final = UUID("8d3e0f5a-2f5e-4a57-9c0b-6b6f62626c65")
 
 UNKNOWN: Final = Refused("unknown", "the server failed while it was sent: whether it arrived is not known")
 """What becomes of what may have been sent and must not be sent twice."""
@@ -85,10 +84,12 @@ class Attempts:
             self._passed.set()
 
     def _make(self, lane: Lane, delivery: Delivery, passed: Pass) -> bool:
+        outcome = self._admit(lane, delivery)
         begun = self._clock()
-        outcome = self._send(lane, delivery)
-        self._metrics.seconds.observe(max(0.0, self._clock() - begun))
-        self._tell_breaker(passed, outcome)
+        if outcome is None:
+            outcome = self._send(delivery)
+            self._metrics.seconds.observe(max(0.0, self._clock() - begun))
+            self._tell_breaker(passed, outcome)
         if delivery.device_token != lane.device.token and not isinstance(outcome, Sent | Refused):
             outcome = Retry("renamed", after=0.0)  # what it says is about a token that nobody has now
         if isinstance(outcome, Gone):
@@ -103,18 +104,25 @@ class Attempts:
         name = "\0".join([self._sender.name, partition, str(message.id), *device])
         return Delivery(message, device.token, device.user_id, uuid5(_NAMESPACE, name), lane.attempts)
 
-    def _send(self, lane: Lane, delivery: Delivery) -> Outcome:
-        cautious = self._cautious
+    def _admit(self, lane: Lane, delivery: Delivery) -> Outcome | None:
+        """Do what comes before sending; return what speaks against that, if anything."""
+        if self._cautious is None:
+            return None
         try:
-            if cautious is not None:
-                outcome = cautious.admit(delivery)
-                if outcome is not None:
-                    return outcome
-                self._record(lane.position(sending=True))
+            outcome = self._cautious.admit(delivery)
+        except Exception:  # as below
+            log.exception("%s: admitting %s failed", self._sender.name, delivery.id)
+            return Retry("internal", "the server failed")
+        if outcome is None:
+            self._record(lane.position(sending=True))
+        return outcome
+
+    def _send(self, delivery: Delivery) -> Outcome:
+        try:
             return self._sender.send(delivery)
         except Exception:  # the top of an attempt: one notification's defect must not stop the others
             log.exception("%s: sending %s failed", self._sender.name, delivery.id)
-            return Retry("internal", "the server failed") if cautious is None else UNKNOWN
+            return UNKNOWN if self._cautious else Retry("internal", "the server failed")
 
     # The breaker
 
@@ -133,7 +141,7 @@ class Attempts:
                 pass
             case Outage() if breaker.failed(passed, outcome):
                 log.warning("%s: the provider fails: %s %s", name, outcome.reason, outcome.text)
-            case Outage():
+            case Outage() | Refused():  # many a refusal is the sender's own, and says nothing of the provider
                 pass
             case _ if breaker.succeeded(passed):
                 log.warning("%s sends again", name)

@@ -108,7 +108,10 @@ class Connector:
             self.turn_off(timeout)
 
     def turn_on(self) -> bool:
-        """Begin to send, with what came while it was off; return whether it was off. Raises: KVError."""
+        """Begin to send, with what came while it was off; return whether it was off.
+
+        Raises: ConfigError, KVError, StoreUnavailable: then it stays off.
+        """
         with self._lock:
             if self._engine is not None or not self._running:
                 return False
@@ -117,8 +120,14 @@ class Connector:
             feeds = Feeds(self.name, self._kvstore)
             attempts = Attempts(self._parts, feeds.record, self._clock)
             engine = Engine(self.audience, feeds, self._reader, attempts, self._workers, self._clock)
-            engine.start()
+            # Known before it runs: a subscription that is made while it loads must not be missed.
             self._engine = engine
+            try:
+                engine.start()
+            except BaseException:
+                self._engine = None
+                self._sender.stop(0)
+                raise
             return True
 
     def turn_off(self, timeout: float) -> bool:

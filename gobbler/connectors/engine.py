@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 SAVE_SECONDS: Final = 1.0
 """How often watermarks are written."""
 
+TURN_DEVICES: Final = 500
+"""After so many devices of a message it is the others' turn: a message may be for a million of them."""
+
 TROUBLE_SECONDS: Final = 1.0
 """How long to wait when the store cannot be read."""
 
@@ -125,20 +128,25 @@ class Engine:
             while self._news:
                 feed = next(iter(self._news))
                 del self._news[feed]
-                self._read(feed)
+                try:
+                    self._read(feed)
+                except StoreError as error:
+                    log.error("/%s cannot be read, trying on: %s", feed.partition, error)
+                    self._read_later(feed)
+                except Exception:  # the top of this greenlet: the other partitions go on
+                    log.exception("reading /%s failed", feed.partition)
+                    self._read_later(feed)
+
+    def _read_later(self, feed: Feed) -> None:
+        gevent.sleep(TROUBLE_SECONDS)
+        self._news[feed] = None
 
     def _read(self, feed: Feed) -> None:
         """Read a page of a feed, and have its next one read when it is its turn again."""
-        try:
-            last = self._reader.newest(feed.partition)
-            if feed.cursor > last:
-                return
-            next_id, found = next(self._reader.news(feed.partition, feed.cursor, last))
-        except StoreError as error:
-            log.error("/%s cannot be read, trying on: %s", feed.partition, error)
-            gevent.sleep(TROUBLE_SECONDS)
-            self._news[feed] = None
+        last = self._reader.newest(feed.partition)
+        if feed.cursor > last:
             return
+        next_id, found = next(self._reader.news(feed.partition, feed.cursor, last))
         for message, wanted in found:
             feed.horizon = message.id
             self._hand_out(feed, message, wanted)
@@ -147,9 +155,11 @@ class Engine:
         gevent.sleep(0)
 
     def _hand_out(self, feed: Feed, message: Message, wanted: dict[str, str]) -> None:
-        for device in self._audience.reached(message, wanted):
+        for number, device in enumerate(self._audience.reached(message, wanted), 1):
             if not self.workload.has_room:
                 self.workload.wait_for_room()
+            if not number % TURN_DEVICES:
+                gevent.sleep(0)
             begins = device not in feed.lanes
             lane = feed.lane(device, message.id)
             if lane is None:
@@ -165,8 +175,19 @@ class Engine:
     def _serve(self) -> None:
         while not self._stopping:
             lane = self.workload.next()
-            if self._next(lane):
+            try:
+                again = self._next(lane)
+            except Exception:  # the top of this greenlet: the lane gets another chance, the others go on
+                log.exception("serving %r failed", lane)
+                self._wait_a_moment(lane)
+                continue
+            if again:
                 self.workload.ready(lane)
+
+    def _wait_a_moment(self, lane: Lane) -> None:
+        self.workload.hold(-lane.release())
+        lane.due = self._clock() + TROUBLE_SECONDS
+        self.workload.delay(lane)
 
     def _next(self, lane: Lane) -> bool:
         """Serve a lane's next message; return whether the lane is to be served again at once."""
@@ -197,8 +218,7 @@ class Engine:
             self._reader.refill(lane)
         except StoreError as error:
             log.error("/%s cannot be read, trying on: %s", lane.feed.partition, error)
-            lane.due = self._clock() + TROUBLE_SECONDS
-            self.workload.delay(lane)
+            self._wait_a_moment(lane)
             return False
         self.workload.hold(lane.weight - held)
         return True

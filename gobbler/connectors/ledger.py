@@ -96,5 +96,8 @@ class Ledger:
             except KVError as error:
                 if not failing:
                     log.error("%s: positions cannot be written, trying on: %s", self.schema, error)
-                failing = True
-                gevent.sleep(RETRY_SECONDS)
+            except Exception:  # the top of this greenlet: whoever waits must not wait for ever
+                if not failing:
+                    log.exception("%s: positions cannot be written, trying on", self.schema)
+            failing = True
+            gevent.sleep(RETRY_SECONDS)

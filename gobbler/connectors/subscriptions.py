@@ -154,13 +154,15 @@ class Subscriptions:
         return self.registry.covered(path)
 
     def reached(self, message: Message, wanted: Mapping[str, str]) -> Iterable[Device]:
-        """Return the devices that a message with these filters is for, each once."""
-        found = self.registry.covering(message.path)
-        return dict.fromkeys(
-            one.device
-            for one in found
-            if one.from_id < message.id and (not wanted or filters.matches(wanted, self._params(one.device)))
-        )
+        """Yield the devices that a message with these filters is for, each once."""
+        seen: set[Device] = set()
+        for one in self.registry.covering(message.path):
+            device = one.device
+            if one.from_id >= message.id or device in seen:
+                continue
+            if not wanted or filters.matches(wanted, self._params(device)):
+                seen.add(device)
+                yield device
 
     def wants(self, device: Device, message: Message) -> bool:
         """Say whether a message that was for a device still is."""

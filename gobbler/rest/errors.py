@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Response, jsonify, request
 
-from gobbler.errors import BadRequest, GobblerError, MessageTooLarge, Stopping
+from gobbler.errors import BadRequest, GobblerError, KVError, MessageTooLarge, Stopping
 
 _TOO_LARGE: Final = 413
 _UNAVAILABLE: Final = 503
@@ -23,7 +23,9 @@ def status_of(error: GobblerError) -> int:
 
 def text_of(error: GobblerError) -> str:
     """Return what the client may know of an error: what went wrong inside names files and folders."""
-    return str(error) if isinstance(error, BadRequest | Stopping) else "the message could not be stored"
+    if isinstance(error, BadRequest | Stopping):
+        return str(error)
+    return "the key-value store failed" if isinstance(error, KVError) else "the message could not be stored"
 
 
 def answer(text: str, status: int) -> Response:

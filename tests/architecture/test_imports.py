@@ -50,6 +50,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.connectors.apns.payload",
         "gobbler.connectors.sms",
         "gobbler.connectors.sms.payload",
+        "gobbler.connectors.sms.answer",
+        "gobbler.connectors.sms.encoding",
+        "gobbler.connectors.sms.signature",
+        "gobbler.connectors.sms.bucket",
+        "gobbler.connectors.sms.receipt",
+        "gobbler.connectors.sms.times",
+        "gobbler.connectors.sms.recent",
     ),
     # Usable without the server: it knows what is below it, and nothing else of the project.
     "client": ("gobbler.client.*",),
