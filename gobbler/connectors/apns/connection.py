@@ -122,7 +122,8 @@ class Connection:
         except (OSError, H2Error) as error:
             why = failure_of(error, LOST)
         except Exception:  # the top of this greenlet: whoever waits for an answer must not wait for ever
-            log.exception("%r failed", self)
+            if not self.ended:  # else the socket was closed while this was about to use it
+                log.exception("%r failed", self)
             why = Outage(LOST, "an error of the server's own; see its log")
         self.end(why)
 

@@ -301,3 +301,28 @@ def test_an_error_of_ours_is_logged_and_answered(
     told = connection.wait_until_settled()
     assert told == Outage("connection-lost", "an error of the server's own; see its log")
     assert "ZeroDivisionError" in caplog.text
+
+
+class Closed:
+    """A socket that complains when it is closed while somebody reads, as gevent's of TLS may."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self.sendall, self.close = sock.sendall, sock.close
+
+    def recv(self, size: int) -> bytes:
+        try:
+            data: bytes = self._sock.recv(size)
+        except gevent.GreenletExit:
+            raise ValueError("Read on closed or unwrapped SSL socket.") from None
+        return data
+
+
+def test_a_socket_that_is_closed_meanwhile_is_no_error(
+    make: Callable[..., Made], caplog: pytest.LogCaptureFixture
+) -> None:
+    connection, _, _ = make(sock=Closed)
+    connection.end(Outage("stopped"))
+    gevent.joinall(connection._greenlets, timeout=SECONDS)
+    assert all(greenlet.ready() for greenlet in connection._greenlets)
+    assert caplog.text == ""
