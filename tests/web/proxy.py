@@ -36,10 +36,14 @@ class Proxy:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for _ in range(2):  # the second time, nobody accepts any more
-            for side in list(self._open):
-                _shut(side)
+            self.cut()
             for thread in list(self._threads):
                 thread.join(10)
+
+    def cut(self) -> None:
+        """End all connections."""
+        for side in list(self._open):
+            _shut(side)
 
     def _start(self, run: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=run, args=arguments)

@@ -501,7 +501,12 @@ export class Subscription {
     this.path = path;
     this.#options = options;
     this.#report = report;
-    /** Fulfilled when the server has confirmed the subscription for the first time. @type {Promise<void>} */
+    /**
+     * Fulfilled when all that was stored has come and live messages follow, for the first time; or when so
+     * much has come that the subscription waits for you to take it. Rejected when it ends before.
+     *
+     * @type {Promise<void>}
+     */
     this.ready = new Promise((resolve, reject) => {
       this.#confirm = resolve;
       this.#refuse = reject;
@@ -961,6 +966,7 @@ class Link {
   /** @param {Placed} placed */
   #pause(placed) {
     placed.phase = "pausing";
+    placed.subscription.confirmed();
     this.#socket?.send(`- ${placed.subscription.path}`);
   }
 

@@ -35,6 +35,8 @@ class Room {
   #waiting = new Map();
   /** @type {number | null} the id of the oldest message that is shown */
   #oldest = null;
+  /** @type {Set<string>} who is there, as far as the server has told */
+  #people = new Set();
   #shown = 0;
   #unread = 0;
   /** @type {ReturnType<typeof setInterval>} */
@@ -111,6 +113,7 @@ class Room {
     if (state === "waiting") this.#countDown(performance.now() + retryIn);
     else element("status-text").textContent = state === "open" ? "Connected" : "Connecting …";
     if (state === "open") this.#askForPeople();
+    else element("people").textContent = "";
   }
 
   /** @param {number} end as performance.now counts */
@@ -137,25 +140,22 @@ class Room {
     this.#oldest ??= message.id;
     this.#shown += 1;
     element("empty").hidden = true;
-    const waiting = message.userId === this.name ? this.#waiting.get(message.messageId) : undefined;
-    if (waiting) {
-      // Its place is where the log has it: behind whatever was stored before it.
-      this.#waiting.delete(message.messageId);
-      waiting.remove();
-    }
-    const shown = render(message.userId, message.text, message.time, message.userId === this.name);
-    shown.dataset.id = `${message.id}`;
-    this.#insert(shown);
+    const mine = message.userId === this.name;
+    const waiting = mine ? this.#waiting.get(message.messageId) : undefined;
+    this.#waiting.delete(message.messageId);
+    if (waiting) date(unmark(waiting), message.time);
+    this.#insert(waiting ?? render(message.userId, message.text, message.time, mine));
     if (atEnd || waiting) this.#scrollToEnd();
     else this.#countUnread();
+    if (!mine && !this.#people.has(message.userId)) this.#askForPeople();
   }
 
   async #askForPeople() {
     if (document.hidden || this.client.state !== "open") return;
     try {
       const routes = await this.client.subscribers(this.topic);
-      const names = [...new Set(routes.map((route) => route.user_id).filter(Boolean))].sort();
-      const others = names.filter((name) => name !== this.name);
+      this.#people = new Set(routes.map((route) => route.user_id));
+      const others = [...this.#people].filter((name) => name && name !== this.name).sort();
       element("people").textContent = others.length ? `You, ${others.join(", ")}` : "Only you are here";
     } catch {
       // The next time will tell.
@@ -164,11 +164,16 @@ class Room {
 
   // Showing
 
-  /** @param {HTMLElement} shown a message that is stored */
+  /**
+   * Puts a message where the log has it: behind all that are stored, and before mine that are not yet.
+   * One that stands there already is left alone, so that it is not read out a second time.
+   *
+   * @param {HTMLElement} shown
+   */
   #insert(shown) {
-    const first = this.#waiting.values().next().value;
     const log = element("log");
-    log.insertBefore(shown, first ?? null);
+    const first = this.#waiting.values().next().value ?? null;
+    if (!shown.isConnected || nextOf(shown) !== first) log.insertBefore(shown, first);
     this.#arrange(log);
   }
 
@@ -187,23 +192,23 @@ class Room {
   #arrange(log) {
     let day = "";
     let who = "";
+    /** @type {HTMLElement | undefined} what stands before the message already */
+    let shown;
     for (const item of [.../** @type {HTMLCollectionOf<HTMLElement>} */ (log.children)]) {
       if (item.classList.contains("day")) {
-        item.remove();
-        continue;
-      }
-      if (!item.dataset.who) {
+        shown?.remove();
+        shown = item;
+      } else if (item.dataset.who) {
+        const its = dayOf(Number(item.dataset.time));
+        if (its === day || shown?.textContent !== its) shown?.remove();
+        if (its !== day && shown?.textContent !== its) item.before(note("day", its));
+        item.classList.toggle("first", its !== day || item.dataset.who !== who);
+        day = its;
+        who = item.dataset.who;
+        shown = undefined;
+      } else {
         who = "";
-        continue;
       }
-      const date = dayOf(Number(item.dataset.time));
-      if (date !== day) {
-        item.before(note("day", date));
-        who = "";
-      }
-      item.classList.toggle("first", item.dataset.who !== who);
-      day = date;
-      who = item.dataset.who;
     }
   }
 
@@ -330,17 +335,24 @@ function render(who, text, time, mine) {
   const template = /** @type {HTMLTemplateElement} */ (element("message"));
   const fragment = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
   const item = /** @type {HTMLElement} */ (fragment.firstElementChild);
-  const date = new Date(time * 1_000);
   item.classList.toggle("mine", mine);
   item.dataset.who = `${mine ? "me" : "other"} ${who}`;
-  item.dataset.time = `${time}`;
   item.style.setProperty("--hue", `${hueOf(who)}`);
   part(item, ".who").textContent = mine ? "You" : who || "Somebody";
   part(item, ".text").textContent = text;
-  const when = /** @type {HTMLTimeElement} */ (part(item, "time"));
-  when.dateTime = date.toISOString();
-  when.textContent = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  date(item, time);
   return item;
+}
+
+/**
+ * @param {HTMLElement} item
+ * @param {number} time unix seconds
+ */
+function date(item, time) {
+  const when = /** @type {HTMLTimeElement} */ (part(item, "time"));
+  item.dataset.time = `${time}`;
+  when.dateTime = new Date(time * 1_000).toISOString();
+  when.textContent = new Date(time * 1_000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }
 
 /**
@@ -352,6 +364,25 @@ function mark(item, fate, text) {
   item.dataset.fate = fate;
   part(item, ".fate").textContent = text;
   part(item, ".again").hidden = fate !== "unsure";
+}
+
+/** @param {HTMLElement} item */
+function unmark(item) {
+  delete item.dataset.fate;
+  part(item, ".fate").textContent = "";
+  part(item, ".again").hidden = true;
+  return item;
+}
+
+/**
+ * The message behind another one, days left out.
+ *
+ * @param {HTMLElement} item
+ */
+function nextOf(item) {
+  let next = item.nextElementSibling;
+  while (next?.classList.contains("day")) next = next.nextElementSibling;
+  return next;
 }
 
 /**
@@ -376,9 +407,9 @@ function note(kind, text) {
 
 /** @param {number} time */
 function dayOf(time) {
-  const date = new Date(time * 1_000);
-  if (date.toDateString() === new Date().toDateString()) return "Today";
-  return date.toLocaleDateString([], { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  const when = new Date(time * 1_000);
+  if (when.toDateString() === new Date().toDateString()) return "Today";
+  return when.toLocaleDateString([], { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 }
 
 /** The same colour for a name everywhere. @param {string} name */
