@@ -10,7 +10,7 @@ from typing import Final
 from flask import Blueprint
 
 from gobbler import app
-from gobbler.admin import pages
+from gobbler.admin import dashboard, pages
 from gobbler.config import ROUTER_PAGE, Config, version
 from gobbler.connecting import Connectors
 from gobbler.connectors.connector import Stores
@@ -58,6 +58,7 @@ class Server:
         self.connectors = Connectors(config, Stores(self.store, self.kvstore), self.metrics, self.router)
         self.gateway = self._gateway()
         self.streams = events.Streams(self.store, self.router, self.metrics)
+        self.dashboard = self._dashboard()
         self._lag = HubLag()
         self.app = app.App(self._blueprints(), self.metrics, self.gateway, config.ws_prefix)
         self.listener = Listener(self.app, config.http) if listen else None
@@ -90,6 +91,20 @@ class Server:
         )
         return Gateway(services, config.ws_prefix, config.ws_ping_interval)
 
+    def _dashboard(self) -> dashboard.Dashboard:
+        return dashboard.Dashboard(
+            dashboard.Parts(
+                self.config,
+                self.health,
+                self.metrics,
+                self.router,
+                self.store,
+                self.intake,
+                self.connectors.by_name,
+                self.gateway,
+            )
+        )
+
     def _blueprints(self) -> list[Blueprint]:
         config = self.config
         admin = pages.blueprint(
@@ -108,6 +123,7 @@ class Server:
             browser.blueprint(config.ws_prefix, examples=config.ws),
             *self.connectors.blueprints(),
             admin,
+            *self.dashboard.blueprints(),
         ]
 
     def _check(self) -> None:
@@ -124,7 +140,7 @@ class Server:
     def _services(self) -> list[tuple[str, Service]]:
         """Return the parts in the order of starting; they stop in the opposite order."""
         config = self.config
-        services: list[tuple[str, Service]] = [("hub watch", self._lag)]
+        services: list[tuple[str, Service]] = [("hub watch", self._lag), ("rates", self.dashboard.rates)]
         if _uses_storage(config) or config.profile:
             services.append(("storage path", StoragePath(config.storage_path)))
         if config.profile:
