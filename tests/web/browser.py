@@ -96,3 +96,33 @@ def overflow(page: Page) -> list[str]:
             .map((one) => one.outerHTML.slice(0, 80))"""
     )
     return found
+
+
+def faint(page: Page, least: float = 4.5) -> list[str]:
+    """Return texts with less contrast than people need (WCAG 2.2, success criterion 1.4.3)."""
+    found: list[str] = page.evaluate(_FAINT, least)
+    return found
+
+
+_FAINT = """(least) => {
+    const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+    const luminance = (colour) => {
+        const [r, g, b] = rgb(colour).map((v) => v / 255).map((v) =>
+            v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (one) => {
+        for (let at = one; at; at = at.parentElement) {
+            const colour = getComputedStyle(at).backgroundColor;
+            if ((rgb(colour)[3] ?? 1) === 1) return colour;
+        }
+        return "rgb(255, 255, 255)";
+    };
+    const seen = (one) => one.checkVisibility() && one.getBoundingClientRect().width > 1
+        && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    return [...document.querySelectorAll("body *")].filter(seen).flatMap((one) => {
+        const [a, b] = [luminance(getComputedStyle(one).color), luminance(behind(one))];
+        const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        return contrast < least ? [`${contrast.toFixed(2)}: ${one.outerHTML.slice(0, 80)}`] : [];
+    });
+}"""

@@ -21,6 +21,8 @@ class Proxy:
     def __init__(self, target: int, budget: Callable[[], float] = lambda: float("inf")) -> None:
         self.target = target
         self.cuts = 0
+        self.sent = 0
+        """How many bytes of clients have been handed to the server."""
         self._budget = budget
         self._random = Random(target)
         self._open: set[socket.socket] = set()
@@ -66,25 +68,34 @@ class Proxy:
         for side in (client, server):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open |= {client, server}
-        self._start(self._carry, client, server, float("inf"))
-        self._start(self._carry, server, client, self._budget())
+        self._start(self._carry, client, server, self._upward)
+        self._start(self._carry, server, client, self._downward, self._budget())
 
-    def _carry(self, source: socket.socket, target: socket.socket, budget: float) -> None:
+    def _carry(
+        self, source: socket.socket, target: socket.socket, carry: Callable[..., None], *how: float
+    ) -> None:
         with suppress(OSError):
-            while data := source.recv(65536):
-                if len(data) > budget:
-                    target.sendall(data[: int(budget)])
-                    self.cuts += 1
-                    if self._random.random() < 0.5:
-                        target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                    break
-                target.sendall(data)
-                budget -= len(data)
+            carry(source, target, *how)
         for side in (source, target):
             _shut(side)
         # Each is closed by the thread that reads from it.
         self._open.discard(source)
         source.close()
+
+    def _upward(self, client: socket.socket, server: socket.socket) -> None:
+        while data := client.recv(65536):
+            server.sendall(data)
+            self.sent += len(data)
+
+    def _downward(self, server: socket.socket, client: socket.socket, budget: float) -> None:
+        while data := server.recv(65536):
+            client.sendall(data if len(data) <= budget else data[: int(budget)])
+            budget -= len(data)
+            if budget < 0:
+                self.cuts += 1
+                if self._random.random() < 0.5:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                return
 
 
 def _shut(side: socket.socket) -> None:

@@ -12,6 +12,8 @@ const PEOPLE_MILLISECONDS = 5_000;
 /** What counts as "at the end" of the conversation, in pixels. */
 const NEAR = 80;
 
+const TEXTS = { connecting: "Connecting …", open: "Connected", waiting: "Offline", closed: "" };
+
 /**
  * @typedef {import("../../client/gobbler.js").Message} Message
  * @typedef {import("../../client/gobbler.js").State} State
@@ -39,6 +41,7 @@ class Room {
   #people = new Set();
   #shown = 0;
   #unread = 0;
+  #lost = false;
   /** @type {ReturnType<typeof setInterval>} */
   #asking;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -110,8 +113,11 @@ class Room {
     clearInterval(this.#countdown);
     element("status").dataset.state = state;
     element("retry").hidden = state !== "waiting" || retryIn < 1_000;
+    element("countdown").textContent = "";
     if (state === "waiting") this.#countDown(performance.now() + retryIn);
-    else element("status-text").textContent = state === "open" ? "Connected" : "Connecting …";
+    // Attempts come and go; whoever listens need not hear of each.
+    if (state !== "connecting" || !this.#lost) element("status-text").textContent = TEXTS[state];
+    this.#lost = state === "waiting" || (state === "connecting" && this.#lost);
     if (state === "open") this.#askForPeople();
     else element("people").textContent = "";
   }
@@ -120,8 +126,7 @@ class Room {
   #countDown(end) {
     const show = () => {
       const seconds = Math.ceil((end - performance.now()) / 1_000);
-      // Not read out every second: only the change of the state is.
-      element("status-text").textContent = seconds > 1 ? `Offline, next try in ${seconds} s` : "Offline";
+      element("countdown").textContent = seconds > 1 ? `, next try in ${seconds} s` : "";
     };
     show();
     this.#countdown = setInterval(show, 1_000);
