@@ -22,7 +22,7 @@ from gobbler.listener import Listener
 from gobbler.metrics import Metrics
 from gobbler.profiling import profiler
 from gobbler.protocol.block import Block
-from gobbler.rest import api, browser, events, fetch, topics
+from gobbler.rest import api, browser, events, fetch, openapi, topics
 from gobbler.router.intake import Intake
 from gobbler.router.routes import Router
 from gobbler.service import Service, Stack
@@ -120,6 +120,7 @@ class Server:
             topics.blueprint(self.store, self.metrics),
             fetch.blueprint(self.store, self.metrics),
             events.blueprint(self.streams),
+            openapi.blueprint(config),
             browser.blueprint(config.ws_prefix, examples=config.ws),
             *self.connectors.blueprints(),
             admin,
