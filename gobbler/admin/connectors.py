@@ -50,7 +50,7 @@ def blueprint(connectors: Mapping[str, Connector], metrics: Metrics, *, toggles:
             told = switch(name, connectors[name], on)
         except (ConfigError, KVError, StoreError) as error:
             metrics.count_error(error.code)
-            return answer(one_line(redact(f"{name} cannot be started: {error}")), status_of(error))
+            return answer(one_line(redact(f"{name} cannot be switched: {error}")), status_of(error))
         return jsonify(text=told, on=connectors[name].on)
 
     if toggles:

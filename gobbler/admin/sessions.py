@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Callable, Set
 from itertools import islice
@@ -55,12 +56,12 @@ def blueprint(sessions: Set[Session], clock: Callable[[], float] = time.monotoni
         limit = whole("limit", asked.get("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
         total, now = len(sessions), clock()
         found = [_look(one, now) for one in in_turns(list(sessions)) if _matches(one, search)]
-        found.sort(key=_ORDERS[order])
+        first = heapq.nsmallest(offset + limit, in_turns(found), key=_ORDERS[order])
         return jsonify(
             total=total,
             matching=len(found),
             slow=sum(seen.full >= SLOW_SECONDS for seen in found),
-            sessions=[_describe(seen) for seen in found[offset : offset + limit]],
+            sessions=[_describe(seen) for seen in first[offset:]],
         )
 
     return pages

@@ -75,14 +75,18 @@ class Volume:
     def _disk(self, found: Measured) -> Measured:
         if self._folder is None:
             return found
-        try:
-            # A dead disk hangs; in a thread, of which there is one at most.
-            disk = gevent.get_hub().threadpool.apply(os.statvfs, (self._folder,))
-        except OSError:
-            return found
-        return found._replace(
-            disk_free=disk.f_bavail * disk.f_frsize, disk_size=disk.f_blocks * disk.f_frsize
-        )
+        # A dead disk hangs; in a thread, of which there is one at most.
+        size, free = gevent.get_hub().threadpool.apply(_space, (self._folder,))
+        return found._replace(disk_size=size, disk_free=free)
+
+
+def _space(folder: Path) -> tuple[int, int] | tuple[None, None]:
+    """Return the size of a folder's disk and what is free; raises nothing, as the pool would print it."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return None, None
+    return disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
 
 
 def blueprint(config: Config, store: MessageStore) -> Blueprint:

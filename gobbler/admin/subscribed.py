@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from flask import Blueprint, Response, jsonify
@@ -58,13 +59,11 @@ def blueprint(sources: Mapping[str, Source]) -> Blueprint:
         path = api.topic(dict(asked))
         offset = whole("offset", asked.get("offset", "0"), 0, MAX_COUNTED)
         limit = whole("limit", asked.get("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
-        shown, total = [], 0
-        for one in in_turns(_reached(sources, path)):
-            if offset <= total < offset + limit:
+        shown, total, end = [], 0, min(offset + limit, MAX_COUNTED)
+        for one in in_turns(islice(_reached(sources, path), MAX_COUNTED + 1)):
+            if offset <= total < end:
                 shown.append(one)
             total += 1
-            if total > MAX_COUNTED:
-                break
         return jsonify(
             topic=path.decode(),
             total=min(total, MAX_COUNTED),
