@@ -16,7 +16,7 @@ import { stateOf } from "./connectors.js";
  */
 
 const SLOWEST = 5;
-const HEALTH_EVERY = 10_000;
+const HEALTH_EVERY = 5_000;
 const BYTES = { thousand: 1024 };
 
 export class Overview {
@@ -70,7 +70,7 @@ export class Overview {
         { class: "cards" },
         card("Server", "", this.facts),
         card("Slow readers", "", this.slowTable, this.noSlow, h("a", { href: "#sessions" }, "All sessions")),
-        card("Connectors", "", this.connectors, this.noConnectors, h("a", { href: "#connectors" }, "More")),
+        card("Connectors", "", this.connectors, this.noConnectors, h("a", { href: "#connectors" }, "All about them")),
       ),
     );
     this.show = () => this.#showRates();

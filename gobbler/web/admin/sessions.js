@@ -91,7 +91,7 @@ function row(one) {
     cell("Application id", "id two", one.applicationId),
     cell("Connected", "", when(one.since)),
     cell("Subscriptions", "topics"),
-    cell("State", ""),
+    cell("State", "two"),
     cell("Queued", "number"),
     cell("Full for", "number"),
   );

@@ -5,7 +5,7 @@
  */
 
 import { card, cell, h, reconcile, setText, table, when } from "./dom.js";
-import { duration, number, percent, size } from "./format.js";
+import { duration, moment, number, percent, size } from "./format.js";
 import { get, serverTime, setServerTime } from "./server.js";
 
 /** @typedef {import("./server.js").Json} Json */
@@ -84,7 +84,7 @@ export class SystemView {
       ["Python", status.python],
       ["Environment", status.environment],
       ["Process", String(status.process)],
-      ["Began", when(status.began)],
+      ["Began", moment(status.began)],
       ["Running for", duration(seconds)],
       ["Processor", `${percent(status.processorSeconds / Math.max(seconds, 1))} on average`],
       ["Memory", size(status.memoryBytes)],
@@ -101,7 +101,6 @@ export class SystemView {
       ["Messages", storage.messages === "file" ? "commit log in files" : `memory, up to ${size(storage.memoryBytes)}`],
       ["Keys and values", { file: "SQLite file", memory: "memory", postgres: "PostgreSQL" }[/** @type {string} */ (storage.keys)] ?? storage.keys],
     ];
-    if (storage.path) facts.push(["Path", h("code", {}, storage.path)]);
     facts.push(["Topics", known ? number(measured.partitions) : "…"], ["Messages take", known ? size(measured.bytes) : "…"]);
     if (storage.messages === "file") {
       facts.push(
@@ -113,6 +112,7 @@ export class SystemView {
     }
     const disk = typeof measured.disk_size === "number" && measured.disk_size > 0;
     if (disk) facts.push(["Disk free", `${size(measured.disk_free)} of ${size(measured.disk_size)}`]);
+    if (storage.path) facts.push(["Path", h("code", {}, storage.path)]);
     fill(this.storage, facts);
     this.meter.hidden = !disk;
     if (disk) this.meter.value = 1 - measured.disk_free / measured.disk_size;
@@ -163,7 +163,7 @@ function fill(where, facts) {
     where,
     facts,
     ([name]) => name,
-    ([name]) => h("div", {}, h("dt", {}, name), h("dd")),
+    ([name, value]) => h("div", { class: typeof value === "string" ? "" : "broad" }, h("dt", {}, name), h("dd")),
     (made, [, value]) => {
       const place = /** @type {Element} */ (made.lastElementChild);
       if (typeof value === "string") setText(place, value);
