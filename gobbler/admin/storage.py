@@ -98,9 +98,20 @@ def blueprint(config: Config, store: MessageStore) -> Blueprint:
     @pages.get("/storage")
     def storage() -> Response:
         measured = volume.look()
-        return jsonify(**_options(config), measured=measured._asdict() if measured else None)
+        return jsonify(**_options(config), measured=_json(measured) if measured else None)
 
     return pages
+
+
+def _json(measured: Measured) -> dict[str, Any]:
+    return {
+        "time": measured.time,
+        "partitions": measured.partitions,
+        "bytes": measured.bytes,
+        "diskFree": measured.disk_free,
+        "diskSize": measured.disk_size,
+        "error": measured.error,
+    }
 
 
 def _options(config: Config) -> dict[str, Any]:

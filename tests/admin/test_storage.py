@@ -84,7 +84,7 @@ def test_what_the_options_say(tmp_path: Path) -> None:
         options = {"storage_path": str(tmp_path), "retention_age": "7d", "fsync": "always"}
         found = Asker(storage.blueprint(load(options, {}), there.store)).get("/storage")
         measured = found.pop("measured")
-        assert (measured["partitions"], measured["bytes"], measured["disk_size"] > 0) == (0, 0, True)
+        assert (measured["partitions"], measured["bytes"], measured["diskSize"] > 0) == (0, 0, True)
         assert found == {
             "messages": "file",
             "keys": "file",
@@ -97,5 +97,5 @@ def test_what_the_options_say(tmp_path: Path) -> None:
         }
         in_memory = load({"ms": "memory", "kvs": "memory"}, {})
         found = Asker(storage.blueprint(in_memory, there.store)).get("/storage")
-        assert (found["path"], found["measured"]["disk_size"]) == (None, None)
+        assert (found["path"], found["measured"]["diskSize"]) == (None, None)
         assert (found["messages"], found["memoryBytes"], found["fsync"]) == ("memory", 64 << 20, None)

@@ -145,7 +145,7 @@ export class Overview {
       ["Topics", typeof measured.partitions === "number" ? number(measured.partitions) : "…"],
       ["Messages kept", typeof measured.bytes === "number" ? size(measured.bytes) : "…"],
     ];
-    if (typeof measured.disk_free === "number") facts.push(["Disk free", size(measured.disk_free)]);
+    if (typeof measured.diskFree === "number") facts.push(["Disk free", size(measured.diskFree)]);
     reconcile(
       this.facts,
       facts,

@@ -110,12 +110,12 @@ export class SystemView {
         ["Size of a file", size(storage.segmentBytes)],
       );
     }
-    const disk = typeof measured.disk_size === "number" && measured.disk_size > 0;
-    if (disk) facts.push(["Disk free", `${size(measured.disk_free)} of ${size(measured.disk_size)}`]);
+    const disk = typeof measured.diskSize === "number" && measured.diskSize > 0;
+    if (disk) facts.push(["Disk free", `${size(measured.diskFree)} of ${size(measured.diskSize)}`]);
     if (storage.path) facts.push(["Path", h("code", {}, storage.path)]);
     fill(this.storage, facts);
     this.meter.hidden = !disk;
-    if (disk) this.meter.value = 1 - measured.disk_free / measured.disk_size;
+    if (disk) this.meter.value = 1 - measured.diskFree / measured.diskSize;
     this.measured.replaceChildren(...(measured.error ? [measured.error] : measured.time ? ["Measured ", when(measured.time)] : ["Measuring …"]));
   }
 
