@@ -181,10 +181,10 @@ class Stream:
 
 
 def _encode(page: Page) -> bytes:
+    # The id comes last: who takes it at once, as no client should, has nearly all of the event by then.
     if page.gap:
-        first, last = page.gap
-        return b"event: gap\nid: %d\ndata: %b\n\n" % (last, encode_gap(first, last))
-    return b"".join([b"id: %d\ndata: %b\n\n" % (message.id, encode(message)) for message in messages(page)])
+        return b"event: gap\ndata: %b\nid: %d\n\n" % (encode_gap(*page.gap), page.gap[1])
+    return b"".join([b"data: %b\nid: %d\n\n" % (encode(one), one.id) for one in messages(page)])
 
 
 def blueprint(streams: Streams) -> Blueprint:
