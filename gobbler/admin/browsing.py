@@ -31,6 +31,7 @@ PREVIEW_BYTES: Final = 4096
 """So much of a body is in a page."""
 
 _PAGE_BYTES: Final = 64 * 1024
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Unfiltered(Selector):
@@ -153,7 +154,7 @@ def _page(path: bytes, reader: _Reader, shown: _Shown) -> bytes:
         "older": shown.first if reader.anything(bounds.first, shown.first - 1) else None,
         "newer": shown.last + 1 if reader.anything(shown.last + 1, bounds.last) else None,
     }
-    head = json.dumps(facts, ensure_ascii=False).encode()[:-1]
+    head = _to_json(facts).encode()[:-1]
     parts = head, b",\n".join(shown.messages), b",".join(shown.gaps)
     return b'%b,"messages":[%b],"gaps":[%b]}\n' % parts
 
@@ -168,7 +169,7 @@ def _encode(message: Message, raw: bytes) -> bytes:
     """Return what REST says of a message, with the beginning of its body, its size and its filters."""
     facts = {"filters": filters.decode(raw), "bodyBytes": len(message.body)}
     line = encode(replace(message, body=_beginning(message.body)))
-    return json.dumps(facts, ensure_ascii=False).encode()[:-1] + b"," + line[1:]
+    return _to_json(facts).encode()[:-1] + b"," + line[1:]
 
 
 def _beginning(body: bytes) -> bytes:
