@@ -510,3 +510,54 @@ def flood(port: int, messages: int) -> None:
         for first in range(1, messages + 1, 100):
             client.publish(b"/cut/below", [b"%d" % number for number in range(first, first + 100)])
             moment.wait(0.01)
+
+
+def test_a_fetch_goes_on_where_it_was_cut(windows: Windows, shared: ServerProcess) -> None:
+    with Client(shared.port) as client:
+        client.publish(b"/long", [b"x" * 500] * 5000)
+    chosen = random.Random(4)
+    with Proxy(shared.port, lambda: chosen.uniform(200_000, 900_000)) as proxy:
+        page = connected(windows, shared, url=f"http://127.0.0.1:{proxy.port}")
+        found = run(
+            page, "return (await client.fetch('/long', { from: 101, count: 4800 })).map(({ id }) => id);"
+        )
+    assert found == list(range(101, 4901))
+    assert proxy.cuts > 3
+
+
+def test_one_subscription_too_many_is_told(windows: Windows, shared: ServerProcess) -> None:
+    page = connected(windows, shared)
+    found = run(
+        page,
+        """const all = Array.from({ length: 10_001 }, (_, number) => client.subscribe(`/many-${number}`));
+        await Promise.all(all.slice(0, -1).map((one) => one.ready));
+        const last = all.at(-1);
+        const refused = await refusal(last.ready);
+        const thrown = await refusal((async () => { for await (const _ of last); })());
+        await client.publish("/many-7", "still here");
+        for await (const { text } of all[7]) return { refused, thrown, ended: last.ended, text };""",
+    )
+    wanted = {"name": "SubscriptionError", "code": "subscription", "message": "more than 10000 subscriptions"}
+    assert found == {"refused": wanted, "thrown": wanted, "ended": True, "text": "still here"}
+
+
+def test_a_connection_that_is_only_silent_is_kept_and_a_dead_one_is_not(
+    windows: Windows, server: ServerProcess
+) -> None:
+    page = windows.open(f"http://127.0.0.1:{server.port}/api/")
+    page.clock.install()
+    page.evaluate(SETUP, {})
+    first = page.evaluate("client.applicationId")
+    for _ in range(4):  # two minutes, in which a server that is asked answers
+        page.clock.run_for(31_000)
+        run(page, "await client.publish('/alive', 'x');")
+    assert page.evaluate("client.applicationId") == first
+    server.process.suspend()
+    page.clock.run_for(32_000)
+    assert page.evaluate("client.state") == "open"
+    page.clock.run_for(11_000)
+    assert page.evaluate("client.state") in ("waiting", "connecting")
+    server.process.resume()
+    page.clock.run_for(1_000)
+    run(page, "await client.connected();")
+    assert page.evaluate("client.applicationId") != first

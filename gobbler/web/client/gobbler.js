@@ -724,6 +724,8 @@ class Link {
   #closing = false;
   /** @type {Map<string, Placed>} */
   #placed = new Map();
+  /** How many of them are at or below a path. @type {Map<string, number>} */
+  #above = new Map();
   /** @type {Publish[]} */
   #unsent = [];
   /** @type {Publish[]} */
@@ -874,8 +876,8 @@ class Link {
    * @param {string} path
    */
   #covering(path) {
-    for (let end = path.length; end > 0; end = path.lastIndexOf("/", end - 1)) {
-      const placed = this.#placed.get(path.slice(0, end));
+    for (const above of lineOf(path)) {
+      const placed = this.#placed.get(above);
       if (placed) return placed;
     }
     return undefined;
@@ -938,8 +940,7 @@ class Link {
    * @param {string} path
    */
   hasRoomFor(path) {
-    if (this.#closing || this.#covering(path)) return false;
-    return ![...this.#placed.keys()].some((known) => known.startsWith(`${path}/`));
+    return !this.#closing && !this.#covering(path) && !this.#above.has(path);
   }
 
   /**
@@ -950,6 +951,7 @@ class Link {
     /** @type {Placed} */
     const placed = { subscription, phase: "due", left };
     this.#placed.set(subscription.path, placed);
+    for (const above of lineOf(subscription.path)) this.#above.set(above, (this.#above.get(above) ?? 0) + 1);
     subscription.placed(
       () => this.#leave(placed),
       () => this.#resume(placed),
@@ -1009,6 +1011,11 @@ class Link {
     const { path } = placed.subscription;
     if (this.#placed.get(path) !== placed) return;
     this.#placed.delete(path);
+    for (const above of lineOf(path)) {
+      const left = (this.#above.get(above) ?? 0) - 1;
+      if (left > 0) this.#above.set(above, left);
+      else this.#above.delete(above);
+    }
     placed.left();
   }
 
@@ -1148,6 +1155,15 @@ function checkUser(user) {
  */
 function checkWhole(name, value) {
   if (!Number.isSafeInteger(value)) throw new ArgumentError(`${name} is not a whole number`);
+}
+
+/**
+ * Yields a topic and each that contains it: `/a/b/c`, `/a/b`, `/a`.
+ *
+ * @param {string} topic
+ */
+function* lineOf(topic) {
+  for (let end = topic.length; end > 0; end = topic.lastIndexOf("/", end - 1)) yield topic.slice(0, end);
 }
 
 /**
