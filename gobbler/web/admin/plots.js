@@ -108,8 +108,8 @@ export class Plot {
    */
   #summary(values, highest) {
     if (!values.length) return `${this.title}: no samples yet`;
-    const now = this.format(values.at(-1) ?? 0);
-    return `${this.title}: now ${now} ${this.unit}; at most ${this.format(highest)} within the last five minutes`;
+    const now = `${this.format(values.at(-1) ?? 0)} ${this.unit}`.trim();
+    return `${this.title}: now ${now}; at most ${this.format(highest)} within the last five minutes`;
   }
 
   /**

@@ -4,7 +4,9 @@
  * @module
  */
 
-const PATIENCE = 10_000;
+const PATIENCE = 15_000;
+/** Samples need no looking for: who does not give them for so long is away. */
+const RATES_PATIENCE = 4_000;
 const EVERY = 1_000;
 const AWAY_EVERY = 1_500;
 const KEPT_SECONDS = 300;
@@ -35,12 +37,13 @@ export function setServerTime(time) {
 /**
  * @param {string} path
  * @param {Record<string, string | number | undefined>} [parameters]
+ * @param {number} [patience] milliseconds
  * @returns {Promise<Json>}
  */
-export function get(path, parameters = {}) {
+export function get(path, parameters = {}, patience = PATIENCE) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== "");
   const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
-  return ask(query ? `${path}?${query}` : path, {});
+  return ask(query ? `${path}?${query}` : path, {}, patience);
 }
 
 /**
@@ -49,20 +52,21 @@ export function get(path, parameters = {}) {
  */
 export function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  return ask(path, { method: "POST", headers, body: JSON.stringify(body) });
+  return ask(path, { method: "POST", headers, body: JSON.stringify(body) }, PATIENCE);
 }
 
 /**
  * @param {string} path
  * @param {RequestInit} options
+ * @param {number} patience milliseconds
  * @returns {Promise<Json>}
  */
-async function ask(path, options) {
+async function ask(path, options, patience) {
   const headers = { Accept: "application/json", ...options.headers };
   let answer;
   let said;
   try {
-    answer = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    answer = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(patience) });
     said = await answer.json();
   } catch {
     throw new Unreachable("the server does not answer");
@@ -102,7 +106,7 @@ export class Rates extends EventTarget {
 
   async #ask() {
     try {
-      this.#take(await get("/admin/api/rates", { after: this.#last?.[0] ?? 0 }));
+      this.#take(await get("/admin/api/rates", { after: this.#last?.[0] ?? 0 }, RATES_PATIENCE));
       this.#reached(true);
     } catch {
       this.#reached(false);
