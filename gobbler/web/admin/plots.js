@@ -163,7 +163,7 @@ export class Plot {
     this.#pointed = false;
     this.cursor.classList.remove("shown");
     const [first, last] = [this.#points[0], this.#points.at(-1)];
-    setText(this.note, first && last ? `since ${ago(Math.max(2, last.time - first.time))}` : "no samples yet");
+    setText(this.note, first && last ? `since ${ago(Math.max(2, last.time - first.time + 1))}` : "no samples yet");
   }
 }
 
