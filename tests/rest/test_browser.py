@@ -72,7 +72,7 @@ def test_the_chat_loads_nothing_from_elsewhere() -> None:
     loaded = re.findall(r'(?:src|href)="([^"]*)"', answer.text)
     assert loaded
     assert all(served().get(path).status_code == 200 for path in loaded)
-    for file in WEB.rglob("*.*"):
+    for file in [*(WEB / "client").iterdir(), *(WEB / "examples" / "chat").iterdir()]:
         if file.suffix in (".html", ".js", ".css"):
             text = file.read_text(encoding="utf-8")
             assert not re.findall(r"https?://(?!localhost|host\b)[^\s\"']+", text), file
