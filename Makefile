@@ -84,6 +84,7 @@ missing=()
 command -v curl >/dev/null || missing+=(curl ca-certificates)
 command -v nats-server >/dev/null || missing+=(nats-server)
 command -v wrk >/dev/null || missing+=(wrk)
+[ -x /usr/bin/chromium ] || missing+=(chromium)
 gcc -fsyntax-only -x c - <<<'#include <stdio.h>' 2>/dev/null || missing+=(gcc libc6-dev)
 if [ "$${#missing[@]}" -gt 0 ]; then install_debian "$${missing[@]}"; fi
 endef

@@ -50,6 +50,7 @@ class WorkerServer(PyWSGIServer):  # type: ignore[misc]
     def close(self) -> None:
         """Accept nothing more, and stop Gobbler; again: do nothing."""
         super().close()
+        server.streams.stop(0)  # they do not end by themselves
         self.connections.end(STOP_SECONDS / 2)
         _stop()
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProtocolError, ProxyError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError, SSLError
 from urllib3.exceptions import TimeoutError as NoAnswer
 
 from gobbler.client import commands
@@ -111,6 +111,25 @@ class Rest:
         found = self.json("GET", f"/api/subscribers{commands.url_path(topic)}", timeout=timeout)
         return [dict(params) for params in found]
 
+    def topics(self, prefix: str = "", timeout: float | None = None) -> Iterator[dict[str, Any]]:
+        """Yield what each partition holds (docs/protocol.md, `GET /api/topics`), in the order of names.
+
+        `prefix` is how their topics begin; `timeout` is for each page of them.
+
+        Raises:
+            BadAnswer: the server does not list them.
+            Refused, NotConnected, Timeout: the server did not answer that.
+        """
+        after: str | None = ""
+        while after is not None:
+            query = urlencode({"prefix": prefix, "after": after})
+            page = self.json("GET", f"/api/topics?{query}", timeout=timeout)
+            try:
+                yield from page["topics"]
+                after = page["next"]
+            except (KeyError, TypeError):
+                raise BadAnswer("the server's list of topics is not understood") from None
+
     def push(self, connector: str) -> Push:
         """Return the push subscriptions of a connector: `fcm`, `apns`, or what its prefix is."""
         return Push(self.json, connector)
@@ -194,9 +213,9 @@ class Rest:
         all_headers = {**_JSON, **self._headers, **(headers or {})}
         try:
             answer = self._attempt(method, path, body, all_headers, seconds)
-        except ProtocolError:
+        except ConnectionLost:
             if method != "GET":
-                raise ConnectionLost("the connection was lost before the answer came") from None
+                raise
             # The server may have closed a connection that was kept: once more, on another one.
             answer = self._attempt(method, path, body, all_headers, seconds)
         if answer.status not in fine:
@@ -215,8 +234,6 @@ class Rest:
             raise NotConnected(f"cannot connect to {self._url}: {error}") from error
         except NoAnswer:
             raise Timeout(f"the server has not answered within {timeout:g} s") from None
-        except ProtocolError:
-            raise
         except HTTPError as error:
             raise ConnectionLost(f"the connection to {self._url} was lost: {error}") from error
 

@@ -66,9 +66,10 @@ class Reader:
 
         Raises: StoreUnavailable.
         """
+        # What was tried before a restart is there, even if the feed has not come so far again.
+        tried = lane.unread if lane.attempts or lane.sending else 0
         while lane.unread and not lane.queue and not lane.dropped:
-            # What was tried before a restart is there, even if the feed has not come so far again.
-            end = max(lane.feed.horizon, lane.unread if lane.attempts or lane.sending else 0)
+            end = max(lane.feed.horizon, tried)
             selector = self._audience.selector(lane.feed.partition, lane.device)
             if lane.unread > end or selector is None:
                 lane.unread = 0

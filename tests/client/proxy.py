@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import selectors
 import socket
 import struct
 import threading
@@ -14,40 +13,76 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
 class _Pair:
-    """Two sockets that are to be one; `budget` is how many bytes it carries before it is cut."""
+    """Two sockets that are to be one, with a thread for each direction."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, budget: float) -> None:
-        self.sides = {client: server, server: client}
-        self.budget = budget
+    def __init__(self, proxy: "Proxy", client: socket.socket, server: socket.socket, budget: float) -> None:
+        self._proxy = proxy
+        self._sides = (client, server)
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._running = 2
+        for side in self._sides:
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for source, target in ((client, server), (server, client)):
+            threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
 
-    def cut(self, reset: bool) -> None:
-        for side in self.sides:
+    def cut(self) -> None:
+        """End both directions, wherever they are."""
+        with self._lock:
+            for side in self._sides:
+                if self._running:
+                    with contextlib.suppress(OSError):
+                        side.shutdown(socket.SHUT_RDWR)
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(_CHUNK)) and self._send(data, target):
+                pass
+        self.cut()
+        with self._lock:
+            self._running -= 1
+            if not self._running:
+                self._close()
+
+    def _send(self, data: bytes, target: socket.socket) -> bool:
+        """Pass on what the budget allows; say whether there may be more."""
+        with self._lock:
+            part = data if len(data) <= self._budget else data[: int(self._budget)]
+            spent = self._budget > 0 >= self._budget - len(data)
+            self._budget -= len(data)
+        target.sendall(part)
+        if spent:
+            self._proxy.count_cut()
+        return self._budget > 0
+
+    def _close(self) -> None:
+        reset = random.random() < 0.5
+        for side in self._sides:
             if reset:
-                side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                with contextlib.suppress(OSError):
+                    side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             side.close()
+        self._proxy.forget(self)
 
 
 class Proxy:
     """Listens on a port of its own; a context manager.
 
-    `budget` is asked, for each connection, after how many bytes to cut it; `connect` may say no, then the
-    client is hung up on.
+    `budget` is asked, for each connection, after how many bytes to cut it. While it is not `open`, whoever
+    connects is hung up on.
     """
 
     def __init__(self, port: int, budget: Callable[[], float] = lambda: float("inf")) -> None:
-        self.target = port
         self.cuts = 0
-        self.connections = 0
+        """How many connections have been cut because of their budget."""
         self.open = True
-        """Whether it connects anybody."""
+        self._target = port
         self._budget = budget
         self._pairs: set[_Pair] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
         self._lock = threading.Lock()
         self._stopping = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
@@ -59,9 +94,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), 5).close()
         self._thread.join(10)
-        self.cut()
-        self._selector.close()
         self._listener.close()
+        self.cut()
 
     @property
     def url(self) -> str:
@@ -71,52 +105,28 @@ class Proxy:
         """Cut all connections; return how many there were."""
         with self._lock:
             pairs = list(self._pairs)
-            for pair in pairs:
-                self._drop(pair)
+        for pair in pairs:
+            pair.cut()
         return len(pairs)
+
+    def count_cut(self) -> None:
+        with self._lock:
+            self.cuts += 1
+
+    def forget(self, pair: _Pair) -> None:
+        with self._lock:
+            self._pairs.discard(pair)
 
     def _run(self) -> None:
         while not self._stopping:
-            for key, _ in self._selector.select():
-                with self._lock:
-                    if key.fileobj is self._listener:
-                        self._accept()
-                    elif key.data in self._pairs:
-                        self._forward(key.data, key.fileobj)  # type: ignore[arg-type]
-
-    def _accept(self) -> None:
-        client, _ = self._listener.accept()
-        if not self.open or self._stopping:
-            client.close()
-            return
-        try:
-            server = socket.create_connection(("127.0.0.1", self.target), 5)
-        except OSError:
-            client.close()
-            return
-        self.connections += 1
-        pair = _Pair(client, server, self._budget())
-        self._pairs.add(pair)
-        for side in pair.sides:
-            side.settimeout(20)
-            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._selector.register(side, selectors.EVENT_READ, pair)
-
-    def _forward(self, pair: _Pair, source: socket.socket) -> None:
-        try:
-            data = source.recv(_CHUNK)
-            part = data if len(data) <= pair.budget else data[: int(pair.budget)]
-            pair.sides[source].sendall(part)
-        except OSError:
-            data = b""
-        pair.budget -= len(data)
-        if not data or pair.budget <= 0:
-            if data:
-                self.cuts += 1
-            self._drop(pair, reset=bool(data) and random.random() < 0.5)
-
-    def _drop(self, pair: _Pair, reset: bool = False) -> None:
-        self._pairs.discard(pair)
-        for side in pair.sides:
-            self._selector.unregister(side)
-        pair.cut(reset)
+            client, _ = self._listener.accept()
+            try:
+                if not self.open or self._stopping:
+                    raise ConnectionRefusedError
+                server = socket.create_connection(("127.0.0.1", self._target), 5)
+                server.settimeout(None)
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._pairs.add(_Pair(self, client, server, self._budget()))

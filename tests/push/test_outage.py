@@ -12,7 +12,7 @@ from tests.push.connected import APNS, FCM, Connected, Kind
 from tests.system.client import Client
 from tests.system.server import eventually
 
-DEVICES = 50
+DEVICES = 20
 GROWTH = 64 << 20
 """Bytes that the server may grow by: the lanes' budget is 16 MiB, Python's own growth is not exact."""
 

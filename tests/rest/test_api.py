@@ -213,7 +213,7 @@ def test_a_wrong_method_is_told_which_are_right(
     assert "<" not in body
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/api/nope", "/stream/nope", "/admin/", "/api/message"])
+@pytest.mark.parametrize("path", ["/", "/nope", "/api/nope", "/stream/nope", "/admin/nope", "/api/message"])
 def test_an_unknown_path_is_404_and_never_html(server: ServerProcess, path: str) -> None:
     status, body = server.request("GET", path)
     assert status == (405 if path == "/api/message" else 404) or path == "/api/message"
