@@ -13,6 +13,7 @@ from gobbler.errors import BadRequest, GobblerError
 from gobbler.metrics import Metrics
 from gobbler.protocol.message import check_field
 from gobbler.protocol.topic import canonical
+from gobbler.rest.api import read_body
 from gobbler.rest.errors import status_of
 
 MAX_TOKEN_BYTES: Final = 4096
@@ -93,10 +94,8 @@ def _user(raw: bytes) -> str:
 
 def _substitution() -> tuple[str, str, str]:
     """Return field, old and new value of the request's body. Raises: BadRequest: what is wrong with it."""
-    if (request.content_length or 0) > _MAX_BODY:
-        raise BadRequest("the body is too large")
     try:
-        asked = json.loads(request.get_data())
+        asked = json.loads(read_body(_MAX_BODY))
     except ValueError:
         raise BadRequest("the body is not valid JSON") from None
     if not isinstance(asked, dict):

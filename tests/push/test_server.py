@@ -225,8 +225,8 @@ def test_nothing_secret_is_shown_whatever_a_provider_answers(tmp_path: Path) -> 
                 deadline = eventually()
                 while not attempts(connected, name) > number:
                     deadline.again()
-        for number in ("49170123499", "49170990201"):
-            connected.publish("/sms", json.dumps({"to": number, "text": "hi"}))
+        for phone in ("49170123499", "49170990201"):
+            connected.publish("/sms", json.dumps({"to": phone, "text": "hi"}))
         deadline = eventually()
         while not (health := server.json("/admin/healthcheck")).keys() >= {"fcm", "apns"}:
             deadline.again()
