@@ -65,8 +65,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_module_and_says_it_is_typed(wheel: Path) -> None:
     expected = {str(path.relative_to(ROOT)) for path in (ROOT / "gobbler").rglob("*.py")}
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "gobbler" / "web").rglob("*") if path.is_file()}
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("gobbler/")}
-    assert packed == expected | {"gobbler/py.typed"}
+    assert packed == expected | pages | {"gobbler/py.typed", "gobbler/rest/openapi.json"}
 
 
 def test_the_wheel_carries_the_one_version_and_the_dependencies(wheel: Path) -> None:

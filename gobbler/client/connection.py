@@ -2,8 +2,8 @@
 
 `websockets` has opened it (see `opening`). The frames are read and written by the codec that the server has,
 `gobbler.websocket.frames`: it takes a burst at a time. With the frames of `websockets`, each of which is an
-object, has a generator run for it and asks the system for four random bytes, a client received half as much,
-and sent a third.
+object, has a generator run for it and asks the system for four random bytes, a client published at half the
+rate, and received at less.
 
 One thread moves the bytes, and waits for reading and writing in the same selector. So nothing is locked,
 and a TLS connection, which two threads must not use at once, never is. Under gevent's monkey patching the
