@@ -257,7 +257,8 @@ class Client:
     ) -> list[Message]:
         """Return stored messages of a topic and all below it: at most `count`, from the id `start` on.
 
-        `start` is 0 for the oldest that is kept; negative for so many of the newest.
+        `start` is 0 for the oldest that is kept; negative for so many of the newest. What this client has
+        published before is stored by then.
 
         Raises:
             BadRequest: the topic (InvalidTopic) or a number is not allowed.
@@ -268,7 +269,10 @@ class Client:
         """
         path = commands.path_of(topic)
         fetch = Fetch(path, commands.check_id(start), commands.check_count(count))
-        self._run(fetch, self._deadline(timeout))
+        deadline = self._deadline(timeout)
+        if not self._publisher.wait(deadline):
+            raise self._lanes.late()
+        self._run(fetch, deadline)
         for gap in fetch.gaps:
             if on_gap is None:
                 raise MessagesLost(gap.topic, gap.first, gap.last)

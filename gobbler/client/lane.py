@@ -139,6 +139,8 @@ class Lane:
                 break
             self._lose(error)
             self._stopping.wait(self._backoff.wait())
+        with self._lock:
+            self.traffic.lost()
         self._waker.close()
 
     def _connect_and_serve(self) -> ClientError | None:
@@ -161,8 +163,7 @@ class Lane:
         with self._lock:
             greeted = self.connected
             self.error = error
-            self._full.clear()
-            self.paused = False
+            self.paused = False  # so that the next greeting is read; full inboxes are as full as before
             self.traffic.lost()
         log.info("%s: %s", self._target.url, error)
         if self.traffic.publisher is not None:
@@ -236,6 +237,8 @@ class Lane:
 
     def _pause(self, now: float) -> None:
         """Read only while no inbox is full; see that what is not full does not wait long for that."""
+        if not self.connected:
+            return
         self._full = {inbox for inbox in self._full if inbox.full}
         if not self._full:
             self.paused = False

@@ -90,12 +90,16 @@ class Lanes:
         with self._lock:
             lane = self._choose(lambda lane: _fit(lane, subscription), deadline)
             lane.command(lane.traffic.routes.add(subscription))
-            self._lock.wait_for(
-                lambda: subscription.begun or subscription.error is not None or self._closed, deadline.left
-            )
+            try:
+                self._lock.wait_for(
+                    lambda: subscription.begun or subscription.error is not None or self._closed,
+                    deadline.left,
+                )
+            finally:  # Ctrl+C ends the waiting, too
+                if not subscription.begun:
+                    self._remove(subscription)
+            self._check()
             if not subscription.begun:
-                self._remove(subscription)
-                self._check()
                 raise subscription.error or self._late(lane)
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -112,10 +116,13 @@ class Lanes:
         with self._lock:
             lane = self._choose(lambda lane: _fit_for_fetch(lane, fetch.partition), deadline)
             lane.command(lane.traffic.fetches.add(fetch))
-            self._lock.wait_for(lambda: fetch.done or self._closed, deadline.left)
+            try:
+                self._lock.wait_for(lambda: fetch.done or self._closed, deadline.left)
+            finally:
+                if not fetch.done:
+                    lane.command(lane.traffic.fetches.give_up(fetch, lane.connected))
+            self._check()
             if not fetch.done:
-                lane.command(lane.traffic.fetches.give_up(fetch, lane.connected))
-                self._check()
                 raise self._late(lane)
         if fetch.error is not None:
             raise fetch.error

@@ -152,9 +152,16 @@ class Publisher:
             if publication not in self._queued:
                 return False
             self._queued.remove(publication)
-            self._free(len(publication.payload))
+            self._held -= len(publication.payload)
+            self._lock.notify_all()
             publication.settle(None, Closed("it was withdrawn"))
             return True
+
+    def wait(self, deadline: Deadline) -> bool:
+        """Wait until all that is published now is done; say whether it is."""
+        with self._lock:
+            last = [*self._sent, *self._queued][-1:]
+        return not last or last[0].wait(deadline.left)
 
     def flush(self, deadline: Deadline) -> None:
         """Wait until all that is published now is done.
@@ -163,9 +170,7 @@ class Publisher:
             Timeout: it is not, in time.
             PublishFailed, PublishUnknown, MessageTooLarge: the first failure since the last flush.
         """
-        with self._lock:
-            last = [*self._sent, *self._queued][-1:]
-        if last and not last[0].wait(deadline.left):
+        if not self.wait(deadline):
             raise TimedOut(f"{len(self._queued) + len(self._sent)} messages are not answered in time")
         with self._lock:
             first, self._first_failure = self._first_failure, None
@@ -205,15 +210,16 @@ class Publisher:
             BadAnswer: one does not fit.
         """
         with self._lock:
-            freed = 0
-            for answer in answers:
-                publication = self._sent[0] if self._sent else None
-                if publication is None or not _fits(answer, publication.message_id.encode()):
-                    raise BadAnswer("the server sent an answer that fits no message")
-                self._sent.popleft()
-                freed += len(publication.payload)
-                self._settle(publication, answer)
-            self._free(freed)
+            try:
+                for answer in answers:
+                    publication = self._sent[0] if self._sent else None
+                    if publication is None or not _fits(answer, publication.message_id.encode()):
+                        raise BadAnswer("the server sent an answer that fits no message")
+                    self._sent.popleft()
+                    self._held -= len(publication.payload)
+                    self._settle(publication, answer)
+            finally:
+                self._lock.notify_all()
 
     def _settle(self, publication: Publication, answer: bytes) -> None:
         if answer.startswith(_STORED):
@@ -228,10 +234,6 @@ class Publisher:
             self._first_failure = self._first_failure or error
             self._failures += 1
         publication.settle(None, error)
-
-    def _free(self, size: int) -> None:
-        self._held -= size
-        self._lock.notify_all()
 
     def lost(self, error: ClientError) -> None:
         """The connection is gone: nothing that was sent will be answered."""

@@ -75,6 +75,7 @@ class Proxy:
     def __init__(self, port: int, budget: Callable[[], float] = lambda: float("inf")) -> None:
         self.cuts = 0
         """How many connections have been cut because of their budget."""
+        self.accepted = 0
         self.open = True
         self._target = port
         self._budget = budget
@@ -129,4 +130,5 @@ class Proxy:
                 client.close()
                 continue
             with self._lock:
+                self.accepted += 1
                 self._pairs.add(_Pair(self, client, server, self._budget()))

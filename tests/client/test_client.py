@@ -1,5 +1,8 @@
 """The client against a real server, as its users see it."""
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -22,7 +25,7 @@ from gobbler.client import (
     Settings,
     Timeout,
 )
-from tests.system.server import ServerProcess, eventually
+from tests.system.server import ROOT, ServerProcess, eventually
 
 UNICODE = "/größe/日本/🙂"
 
@@ -135,6 +138,13 @@ class TestFetch:
     def test_of_what_is_below(self, client: Client, topic: str) -> None:
         assert [each.id for each in client.fetch(f"{topic}/even", -3)] == [26, 28, 30]
         assert client.fetch(f"{topic}/ev") == []
+
+    def test_what_was_published_before_is_found(self, client: Client, topic: str) -> None:
+        client.subscribe(topic, callback=lambda each: None)  # so that the fetch takes another connection
+        for number in range(1, 11):
+            for _ in range(100):
+                client.publish_nowait(f"{topic}/more", "x")
+            assert len(client.fetch(f"{topic}/more", 0, 10_000)) == number * 100
 
     def test_numbers_that_are_not_allowed(self, client: Client, topic: str) -> None:
         for start, count in ((2**53, 1), (0, 0), (0, -1)):
@@ -298,6 +308,26 @@ class TestLost:
 
 
 class TestClient:
+    def test_ctrl_c_ends_what_waits(self, url: str, topic: str) -> None:
+        program = (
+            "import sys; from gobbler.client import Client\n"
+            "with Client(sys.argv[1]) as client, client.subscribe(sys.argv[2]) as reading:\n"
+            "    print('waiting', flush=True)\n"
+            "    next(reading)\n"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, url, topic],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert errors.rstrip().endswith("KeyboardInterrupt")
+
     def test_it_says_who_and_where_it_is(self, client: Client, url: str) -> None:
         assert client.connected
         assert len(client.application_id) == 16
@@ -324,6 +354,7 @@ class TestClient:
             client.fetch(topic)
             assert len(set(threading.enumerate()) - before) == 3
         assert set(threading.enumerate()) <= before
+        assert not client.connected
 
     def test_closing_waits_for_what_was_published(self, url: str, client: Client, topic: str) -> None:
         with Client(url) as publisher:

@@ -101,7 +101,7 @@ class TestSharing:
 class TestSlowReaders:
     COUNT = 3000
 
-    def held(self, *limits: int) -> int:
+    def held(self) -> int:
         """The most that an inbox may hold: its limit, and one burst of messages."""
         return SMALL.inbox_bytes + READ_BYTES + (READ_BYTES // len(BODY)) * MESSAGE_BYTES
 
@@ -167,6 +167,23 @@ class TestSlowReaders:
             deadline.again()
         slow.close()
         assert small.publish(topic, "x").id == self.COUNT + 1
+
+    def test_lost_connections_bring_no_more_than_fits(
+        self, server: ServerProcess, other: Client, topic: str
+    ) -> None:
+        settings = Settings(inbox_bytes=100_000, first_delay=0.001, ping_interval=0.02)
+        with Proxy(server.port) as proxy, Client(proxy.url, settings=settings) as client:
+            reading = client.subscribe(topic, 0)
+            fill(other, topic, self.COUNT)
+            wait = eventually()
+            while not reading.inbox.full:
+                wait.again()
+            for turn in range(2, 12):
+                proxy.cut()
+                while proxy.accepted < turn or not client.connected:
+                    wait.again()
+            assert reading.inbox.held <= self.held()
+            assert ids(reading, self.COUNT) == list(range(1, self.COUNT + 1))
 
     def test_moved_ones_survive_a_lost_connection(
         self, server: ServerProcess, other: Client, topic: str

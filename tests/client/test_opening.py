@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import NotConnected, Refused
+from gobbler.client import Client, NotConnected, Receipt, Refused
 from gobbler.client.opening import open_socket, proxy_of
+from gobbler.protocol import notification
 from gobbler.websocket.frames import encode
 from tests.client.scripted import Background, Scripted
 from tests.providers.certificates import Authority
@@ -129,6 +130,18 @@ class TestTls:
         opening = Background(opened, ws(secure.url), SECONDS, context)
         secure.accept(more=b"early")
         assert opening.result() == b"early"
+
+    def test_a_whole_client(self, secure: Scripted, authority: Authority) -> None:
+        context = ssl.create_default_context(cafile=str(authority.file))
+        client = Client(secure.url, tls=context)
+        publishing = Background(lambda: client.publish("/a", "x" * 100_000, message_id="m"))
+        peer = secure.greeted()
+        peer.hear(b"> /a m\n\n" + b"x" * 100_000)
+        peer.say(notification.send_ok(b"m", b"/a", 7, 1))
+        receipt = publishing.result()
+        assert isinstance(receipt, Receipt)
+        assert receipt.id == 7
+        client.close(0)
 
     def test_a_certificate_that_is_not(self, secure: Scripted) -> None:
         opening = Background(opened, ws(secure.url))

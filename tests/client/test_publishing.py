@@ -69,6 +69,15 @@ class TestAnswers:
         with pytest.raises(BadAnswer):
             publishing.answered([answer])
 
+    def test_those_before_a_wrong_one_count(self) -> None:
+        publishing = publisher(window_bytes=100)
+        one, _two = submit(publishing, "1", "2", payload=b"x" * 50)
+        publishing.take(1000)
+        with pytest.raises(BadAnswer):
+            publishing.answered([ok("1", 1), ok("3", 2)])
+        assert one.result(0).id == 1
+        submit(publishing, "3", payload=b"x" * 50)
+
     def test_one_that_nobody_waits_for(self) -> None:
         with pytest.raises(BadAnswer):
             publisher().answered([ok("1", 1)])
