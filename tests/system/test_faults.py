@@ -125,7 +125,9 @@ def test_a_storage_path_that_is_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not ROOT, reason="root may write everywhere, and only root can be somebody else")
 def test_a_storage_path_that_cannot_be_written(tmp_path: Path) -> None:
-    script = "from gobbler.cli.server import main; import os, gobbler.server; os.setuid(%d); main()"
+    # All that it needs is loaded while it may still read root's Python.
+    loaded = "from gobbler.cli.server import main; import encodings.ascii, os, gobbler.server"
+    script = loaded + "; os.setuid(%d); main()"
     proc = Path("/proc/self")  # a folder that even root cannot make anything in
     assert fails(proc).startswith(f"gobbler: cannot use the storage path {proc}: ")
     folder = tmp_path / "data"
