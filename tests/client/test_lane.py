@@ -16,6 +16,7 @@ from gobbler.client import (
     Settings,
     SubscribeFailed,
     Subscription,
+    Timeout,
 )
 from gobbler.protocol import notification
 from gobbler.protocol.message import Message
@@ -324,3 +325,19 @@ class TestSubscriptions:
         reading.close()
         client.publish_nowait("/b", "x", message_id="m")
         scripted.greeted().hear(b"> /b m\n\nx")
+
+
+def test_a_fetch_that_was_given_up_leaves_nothing(client: Client, scripted: Scripted) -> None:
+    peer = connected(client, scripted)
+    with pytest.raises(Timeout, match="not answered in time"):
+        client.fetch("/a", 0, 7, timeout=0.05)
+    peer.hear(b"+ /a 0 7")
+    peer.hear(b"- /a")
+    peer.say(notification.fetch_start(b"/a", 7), message(b"/a", 1))
+    again = Background(client.fetch, "/a", 0, 2)
+    peer.say(message(b"/a", 2), notification.canceled(b"/a"))
+    peer.hear(b"+ /a 0 2")
+    peer.say(notification.fetch_start(b"/a", 1), message(b"/a", 3), notification.fetch_done(b"/a"))
+    found = again.result()
+    assert isinstance(found, list)
+    assert [each.id for each in found] == [3]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gobbler.client import Client, Closed, Message, NotConnected, Settings, Timeout
+from gobbler.client import Client, Closed, Message, NotConnected, Settings
 from gobbler.client.connection import READ_BYTES
 from gobbler.client.inbox import MESSAGE_BYTES
 from tests.client.proxy import Proxy
@@ -223,14 +223,6 @@ class TestInTime:
             client.connect(0.05, retry=True)
         proxy.open = True
         assert len(client.fetch(topic, timeout=20)) == 1
-
-    def test_a_fetch_that_was_given_up_leaves_nothing(self, client: Client, topic: str) -> None:
-        fill(client, topic, 10)
-        with pytest.raises(Timeout):
-            client.fetch(topic, timeout=0)
-        assert len(client.fetch(topic)) == 10
-        reading = client.subscribe(topic, 0)
-        assert ids(reading, 10) == list(range(1, 11))
 
 
 def test_after_the_end_nothing_begins(url: str, topic: str) -> None:
