@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import gevent
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -13,8 +14,9 @@ from gobbler.connectors.subscriptions import Subscriptions
 from gobbler.kvstore.memory import MemoryKVStore
 from gobbler.protocol import filters
 from gobbler.protocol.run import Run
+from gobbler.protocol.selector import Selector
 from gobbler.reporting.base import Nobody
-from gobbler.store.base import Group
+from gobbler.store.base import Group, Page
 from gobbler.store.memory import MemoryStore
 
 A = Device("a", "u")
@@ -111,6 +113,32 @@ def test_a_lane_reads_nothing_that_was_not_handed_out(bench: Bench) -> None:
     tried.rewind(2)
     bench.reader.refill(tried)
     assert [message.id for message in tried.queue] == [2], "it was handed out before a restart"
+
+
+@pytest.mark.parametrize("why", ["attempts", "sending"])
+def test_a_lane_reads_no_further_than_what_it_has_tried(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """What it has tried is not for its device any more: it must not read on, past the end of the log."""
+    bench.subscriptions.create(A, b"/foo/mine")
+    bench.publish("/foo/canceled", "1", "2")
+    scan, read = bench.store.scan, []
+
+    def watched(
+        partition: str, selector: Selector, first: int, last: int, size: int, keyed: bool = False
+    ) -> Iterator[Page]:
+        read.append((first, last))
+        gevent.sleep(0)  # or the timeout has no turn
+        return scan(partition, selector, first, last, size, keyed=keyed)
+
+    monkeypatch.setattr(bench.store, "scan", watched)
+    tried = Lane(Feed("foo", 0), A, 0)
+    setattr(tried, why, True)
+    tried.rewind(2)
+    with gevent.Timeout(1):
+        bench.reader.refill(tried)
+    assert read == [(2, 2)]
+    assert (list(tried.queue), tried.unread) == ([], 0)
 
 
 def test_a_lane_passes_over_what_is_not_for_its_device(bench: Bench) -> None:
