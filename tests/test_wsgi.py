@@ -2,7 +2,9 @@
 
 import json
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,3 +136,21 @@ def test_quitting_at_once_keeps_what_was_answered(tmp_path: Path) -> None:
         assert server.wait() == 0
     with server, Client(server.port) as client:
         assert client.ask(b"+ /kept 0 5") == b"#fetch-start /kept 1"
+
+
+@pytest.mark.parametrize("command", ["bare", "conf"])
+def test_a_stop_ends_a_stream_as_http_wants_it(tmp_path: Path, command: str) -> None:
+    with (
+        ServerProcess(tmp_path / "data", command=COMMANDS[command]) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection,
+    ):
+        connection.sendall(b"GET /api/stream/foo HTTP/1.1\r\nHost: h\r\n\r\n")
+        received = connection.recv(65536)
+        while b"id: 0\n\n\r\n" not in received:
+            received += connection.recv(65536)
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 6, "a stream must not hold the stop back"
+        rest = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert rest == b"0\r\n\r\n", "the last chunk"
+        assert not [line for line in server.lines if "WARN" in line or "rror" in line]
