@@ -162,7 +162,7 @@ class Client:
             if self._publisher.withdraw(publication):
                 raise self._lanes.late()
             if not publication.done:
-                raise PublishUnknown("the server has not answered in time")
+                raise PublishUnknown("the server has not answered in time") from self._lanes.late()
         return publication.result()
 
     def publish_nowait(

@@ -60,6 +60,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     # Usable without the server: it knows what is below it, and nothing else of the project.
     "client": ("gobbler.client.*",),
+    # Its command likewise, and it has to start fast.
+    "client command": ("gobbler.cli", "gobbler.cli.client.*"),
     "basics": (
         "gobbler.kinds",
         "gobbler.options",
@@ -109,11 +111,13 @@ BEHIND_A_SEAM: dict[str, tuple[str, ...]] = {
 
 # What no module of a layer may import; each name stands for the package with everything in it.
 WEB = ("flask", "werkzeug", "geventwebsocket")
+SERVER = ("gobbler.store", "gobbler.kvstore", "gobbler.reporting", "gobbler.connectors")
 IMPURE = ("gevent", "greenlet", "socket", "logging", "time", *WEB)
 FORBIDDEN: dict[str, tuple[str, ...]] = {
     "errors": IMPURE,
     "pure": IMPURE,
-    "client": ("gevent", "greenlet", *WEB, "gobbler.store", "gobbler.reporting", "gobbler.connectors"),
+    "client": ("gevent", "greenlet", *WEB, *SERVER),
+    "client command": ("gevent", "greenlet", *WEB, *SERVER),
     "seams": WEB,
     "key-value stores": WEB,
     "message stores": WEB,

@@ -1,0 +1,239 @@
+"""Carries out commands of the protocol with a client, and shows what a server would say.
+
+The client hides the notifications, because it connects, and begins its subscriptions, again by itself. So
+they are written anew here, in the words of docs/protocol.md, for what a person has asked.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from gobbler.cli.client.failure import explain
+from gobbler.cli.client.once import Once
+from gobbler.cli.client.pages import pages
+from gobbler.cli.client.render import Renderer
+from gobbler.errors import GobblerError
+from gobbler.protocol.command import Cancel, Receive, Send, SendRefused, parse
+
+if TYPE_CHECKING:
+    from gobbler.client import Client, Gap, Message, Receipt, Subscription
+    from gobbler.client.errors import ClientError
+
+
+class Watch:
+    """A subscription of the session; `replayed` is set when it is live."""
+
+    def __init__(self, path: str, last: int, session: Session) -> None:
+        """What is stored up to the id `last` comes first; 0: nothing."""
+        self.path = path
+        self.replayed = threading.Event()
+        self.ended = False
+        self.subscription: Subscription | None = None
+        self._last = last
+        self._session = session
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """The server has confirmed it."""
+        if not self._last:
+            self._live()
+
+    def message(self, message: Message) -> None:
+        """Show a message, if no other subscription has; for the thread of the callbacks."""
+        with self._lock:
+            if not self.ended:
+                self._session.show_message(message)
+                self._pass(message.id)
+
+    def gap(self, gap: Gap) -> None:
+        """Tell what cannot be had any more."""
+        with self._lock:
+            if not self.ended:
+                self._session.tell_gap(gap)
+                self._pass(gap.last)
+
+    def end(self) -> None:
+        """Show nothing more, not even what has come already."""
+        with self._lock:
+            self.ended = True
+        self.replayed.set()
+        if self.subscription is not None:
+            self.subscription.close()
+
+    def _pass(self, id: int) -> None:
+        if not self.replayed.is_set() and id >= self._last:
+            self._live()
+
+    def _live(self) -> None:
+        self._session.notify(f"#subscribed-to {self.path}")
+        self.replayed.set()
+
+
+class Session:
+    """The commands of one person, or one pipe."""
+
+    def __init__(self, show: Callable[[str], None], renderer: Renderer) -> None:
+        """`show` shows a text; it is called by several threads."""
+        self.client: Client
+        self.status = 0
+        """The exit status: that of the first failure."""
+        self._show = show
+        self._renderer = renderer
+        self._watches: dict[str, Watch] = {}
+        self._once = Once()
+        self._lost = False
+        self._shown = 0
+
+    def welcome(self) -> None:
+        """Tell a person where they are."""
+        user = f" as {self.client.user}" if self.client.user else ""
+        self.notify(f"#connected to {self.client.address.websocket}{user}; ? is for help, Ctrl+D ends")
+
+    def connection_changed(self, error: ClientError | None) -> None:
+        """Tell that the connection is lost, and that there is one again; `on_connection` of the client."""
+        if error is not None:
+            self._lost = True
+            self.notify(f"!disconnected {error}; connecting again")
+        elif self._lost:
+            self._lost = False
+            self.notify("#connected again; subscriptions go on where they were")
+
+    def notify(self, text: str) -> None:
+        """Show a notification."""
+        self._show(self._renderer.notification(text))
+
+    def show_message(self, message: Message) -> None:
+        """Show a message that came by a subscription, once: several may match it."""
+        self._shown += 1
+        if self._once.is_new(message.topic, message.id):
+            self._show(self._renderer.message(message))
+
+    def tell_gap(self, gap: Gap) -> None:
+        """Tell what cannot be had any more."""
+        self.notify(f"!error-gap {gap.topic} {gap.first} {gap.last}")
+
+    def fail(self, text: str, status: int) -> None:
+        """Show a notification of an error, which the exit status will tell too."""
+        self.status = self.status or status
+        self.notify(text)
+
+    def run(self, payload: bytes) -> None:
+        """Carry out a command, and show what comes of it."""
+        try:
+            command = parse(payload)
+            if isinstance(command, Send):
+                self._send(command)
+            elif isinstance(command, Receive):
+                self._receive(command)
+            else:
+                self._cancel(command)
+        except SendRefused as error:
+            self._fail(f"!error-send {_words(error.message_id.decode())}", error)
+        except GobblerError as error:
+            self._fail(f"!{_KINDS.get(error.code, 'error')} ", error)
+
+    def _fail(self, head: str, error: GobblerError) -> None:
+        failure = explain(error)
+        self.fail(f"{head}{failure}", failure.status)
+
+    def settle(self, patience: float) -> None:
+        """Wait until replays are done, as long as anything comes within `patience` seconds."""
+        for watch in list(self._watches.values()):
+            shown = -1
+            while not watch.replayed.wait(patience) and shown != self._shown:
+                shown = self._shown
+
+    def _send(self, command: Send) -> None:
+        headers = json.loads(command.headers) if command.headers else None
+        message_id = command.message_id.decode()
+        try:
+            receipt = self.client.publish(
+                command.path.decode(), command.body, headers=headers, message_id=message_id or None
+            )
+        except GobblerError as error:
+            self._fail(f"!error-send {_words(message_id)}", error)
+        else:
+            self.notify(f"#send {receipt.message_id}\n{_sent(receipt)}")
+
+    def _receive(self, command: Receive) -> None:
+        path = command.path.decode()
+        if command.count is not None:
+            self._fetch(path, command.start or 0, command.count)
+        elif path in self._watches and command.start is None:
+            self.notify(f"#subscribed-to {path}")
+        else:
+            self._subscribe(path, command.start)
+
+    def _fetch(self, path: str, start: int, count: int) -> None:
+        found = False
+        for page in pages(self.client, path, start, count, self.tell_gap):
+            found = True
+            self.notify(f"#fetch-start {path} {len(page)}")
+            for message in page:
+                self._show(self._renderer.message(message))
+            self.notify(f"#fetch-done {path}")
+        if not found:
+            self.notify(f"#fetch-start {path} 0")
+            self.notify(f"#fetch-done {path}")
+
+    def _subscribe(self, path: str, start: int | None) -> None:
+        self._end(path)
+        watch = Watch(path, self._last_of(path, start), self)
+        self._once.add(path)
+        self._watches[path] = watch
+        try:
+            watch.subscription = self.client.subscribe(path, start, callback=watch.message, on_gap=watch.gap)
+        except GobblerError:
+            self._end(path)
+            raise
+        watch.begin()
+
+    def _last_of(self, path: str, start: int | None) -> int:
+        """Return the id of the newest stored message that a replay will show; 0 if it shows none."""
+        if start is None:
+            return 0
+        newest = self.client.fetch(path, -1, 1, on_gap=lambda gap: None)
+        return newest[0].id if newest and newest[0].id >= start else 0
+
+    def _cancel(self, command: Cancel) -> None:
+        path = command.path.decode()
+        if self._end(path):
+            self.notify(f"#canceled {path}")
+        else:
+            self.fail(f"!error-bad-request not subscribed to {path}", 1)
+
+    def _end(self, path: str) -> bool:
+        watch = self._watches.pop(path, None)
+        if watch is None:
+            return False
+        self._once.remove(path)
+        watch.end()
+        return True
+
+
+_KINDS: Final = {
+    "subscribe-failed": "error-subscribed-to",
+    "fetch-failed": "error-server-internal",
+    "invalid-command": "error-bad-request",
+    "bad-request": "error-bad-request",
+}
+
+
+def _words(message_id: str) -> str:
+    return f"{message_id} " if message_id else ""
+
+
+def _sent(receipt: Receipt) -> str:
+    """Return the object of an answer to a send (docs/protocol.md, Send)."""
+    return json.dumps(
+        {
+            "sequenceId": str(receipt.id),
+            "path": receipt.topic,
+            "publisherMessageId": receipt.message_id,
+            "messagePublishingTime": str(receipt.time),
+        },
+        ensure_ascii=False,
+    )
