@@ -2,8 +2,7 @@
 
     python -m tests.connectors.fcm.patched '<the members of Task, as JSON>'
 
-It prints what came of it, as JSON: each outcome and how often, the seconds and processor seconds
-(of this process alone) of the sends after the first `warm`, and how long each greenlet's last took.
+It prints what came of it (tests/connectors/patched.py).
 """
 
 from gevent import monkey
@@ -13,30 +12,26 @@ if __name__ == "__main__":
 
 
 import json
-import subprocess
 import sys
-import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import gevent
-
 from gobbler.connectors.base import Delivery
 from gobbler.connectors.fcm.legacy_sender import LegacyFcmSender
 from gobbler.connectors.fcm.sender import FcmSender
-from gobbler.connectors.fcm.transport import Limits
 from gobbler.protocol.message import Message
+from tests.connectors import patched
 
-ROOT = Path(__file__).parents[3]
-BODY = json.dumps({"notification": {"title": "A title", "body": "Some words"}, "data": {"id": "42"}})
+BODY = b'{"notification":{"title":"A title","body":"Some words"},"data":{"id":"42"}}'
+MESSAGE = Message(b"/foo", 1, b"", b"", b"", 1420110000, b"", BODY)
 
 
 @dataclass
 class Task:
-    """`tokens` are used in turns; an `api_key` means the legacy protocol."""
+    """`tokens` are used in turns; an `api_key` means the legacy protocol; `warm` are sent first."""
 
     endpoint: str
     ca_file: str
@@ -46,60 +41,30 @@ class Task:
     sends: int = 1
     warm: int = 0
     greenlets: int = 1
-    limits: tuple[float, float, float] = (10.0, 10.0, 20.0)
-    body: str = BODY
 
     def run(self) -> dict[str, Any]:
         """Run it in a process of its own; return what that printed."""
-        command = [sys.executable, "-m", "tests.connectors.fcm.patched", json.dumps(asdict(self))]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-        assert done.returncode == 0, done.stderr
-        told: dict[str, Any] = json.loads(done.stdout)
-        return told | {"stderr": done.stderr}
+        return patched.run("tests.connectors.fcm.patched", asdict(self))
 
-
-class Load:
-    """The sends of a task, and what came of them."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._outcomes: Counter[str] = Counter()
-        self._message = Message(b"/foo", 1, b"", b"", b"", 1420110000, b"", task.body.encode())
-        self._sender = self._make()
-
-    def _make(self) -> FcmSender | LegacyFcmSender:
-        task = self._task
+    def sender(self) -> FcmSender | LegacyFcmSender:
         more: Any = {
-            "endpoint": task.endpoint,
-            "ca_file": Path(task.ca_file),
-            "in_flight": task.greenlets,
-            "limits": Limits(*task.limits),
+            "endpoint": self.endpoint,
+            "ca_file": Path(self.ca_file),
+            "in_flight": self.greenlets,
         }
-        if task.api_key:
-            return LegacyFcmSender(task.api_key, **more)
-        return FcmSender(Path(task.service_account), **more)
+        if self.api_key:
+            return LegacyFcmSender(self.api_key, **more)
+        return FcmSender(Path(self.service_account), **more)
 
-    def run(self) -> dict[str, Any]:
-        self._sender.start()
-        self._send(self._task.warm)
-        self._outcomes.clear()
-        begun, cpu = time.perf_counter(), time.process_time()
-        self._send(self._task.sends)
-        seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
-        self._sender.stop(1.0)
-        return {"outcomes": self._outcomes, "seconds": seconds, "cpu": cpu}
+    def deliveries(self, number: int) -> list[Delivery]:
+        return [Delivery(MESSAGE, token, "marvin", uuid4()) for token in islice(cycle(self.tokens), number)]
 
-    def _send(self, number: int) -> None:
-        tokens = self._task.tokens
-        left = iter([tokens[n % len(tokens)] for n in range(number)])
-        greenlets = [gevent.spawn(self._work, left) for _ in range(self._task.greenlets)]
-        gevent.joinall(greenlets, raise_error=True)
 
-    def _work(self, left: Any) -> None:
-        for token in left:
-            outcome = self._sender.send(Delivery(self._message, token, "marvin", uuid4()))
-            self._outcomes[f"{type(outcome).__name__} {getattr(outcome, 'reason', '')}".rstrip()] += 1
+def main() -> None:
+    task = Task(**json.loads(sys.argv[1]))
+    load = patched.Load(task.sender(), task.greenlets)
+    load.print(task.deliveries(task.warm), task.deliveries(task.sends))
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(Load(Task(**json.loads(sys.argv[1]))).run()))
+    main()
