@@ -27,7 +27,6 @@ from gobbler.protocol.topic import partition_of
 from gobbler.rest.reading import (
     ANY_ORIGIN,
     PREFIX,
-    beginning,
     encode,
     encode_gap,
     messages,
@@ -155,7 +154,7 @@ class Stream:
             last = self._last_id()
             self._position = last + 1
             return last
-        first, last = beginning(store, partition, self._selector, self._start)
+        first, last = store.resolve(partition, self._selector, self._start)
         self._position = min(first, last + 1)  # a start id in the future is "from now on"
         return last
 

@@ -16,7 +16,6 @@ from gobbler.protocol.topic import partition_of
 from gobbler.rest.reading import (
     ANY_ORIGIN,
     PREFIX,
-    beginning,
     encode,
     encode_gap,
     messages,
@@ -75,7 +74,7 @@ def _items(store: MessageStore, metrics: Metrics) -> Items:
     params = {"user_id": user(asked)} if asked.get("userId") else {}
     selector = Selector((path,), params)
     partition = partition_of(path)
-    first, last = beginning(store, partition, selector, start)
+    first, last = store.resolve(partition, selector, start)
     size = min(PAGE_BYTES, max(_SMALL_PAGE, count * _MESSAGE_BYTES))
     return _read(store.scan(partition, selector, first, last, size), count, metrics)
 

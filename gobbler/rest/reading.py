@@ -16,10 +16,9 @@ from gobbler.errors import BadRequest, GobblerError, StoreError
 from gobbler.metrics import Metrics
 from gobbler.protocol.block import Chunk
 from gobbler.protocol.message import MAX_ID, Message, check_field
-from gobbler.protocol.selector import Selector
 from gobbler.protocol.topic import canonical
 from gobbler.rest.errors import answer, status_of
-from gobbler.store.base import MessageStore, Page
+from gobbler.store.base import Page
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +76,6 @@ def user(asked: Mapping[str, str]) -> str:
         InvalidMessage: it may not be one.
     """
     return check_field("userId", asked.get("userId", "").encode()).decode()
-
-
-def beginning(store: MessageStore, partition: str, selector: Selector, start: int) -> tuple[int, int]:
-    """Return the ids (first, last) of what a start id asks for, as it is meant in the receive command.
-
-    Raises:
-        StoreUnavailable: the store cannot be read now.
-    """
-    bounds = store.bounds(partition)
-    if start < 0:
-        return store.newest(partition, selector, -start, bounds.last), bounds.last
-    return start or bounds.first, bounds.last
 
 
 def messages(page: Page) -> Iterator[Message]:

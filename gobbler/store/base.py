@@ -117,6 +117,19 @@ class MessageStore(ABC):
             StoreUnavailable: the store cannot read it now.
         """
 
+    def resolve(self, partition: str, selector: Selector, start: int) -> tuple[int, int]:
+        """Return the ids (first, last) of what a start id asks for, as it is meant in the receive command.
+
+        0 is the oldest that there is; a negative start counts from the newest that is selected.
+
+        Raises:
+            StoreUnavailable: the store cannot read it now.
+        """
+        first, last = self.bounds(partition)
+        if start < 0:
+            return self.newest(partition, selector, -start, last), last
+        return start or first, last
+
     @abstractmethod
     def scan(
         self,

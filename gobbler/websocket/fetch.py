@@ -12,7 +12,7 @@ from gobbler.protocol import notification
 from gobbler.protocol.block import first_frames
 from gobbler.protocol.selector import Selector
 from gobbler.protocol.topic import partition_of
-from gobbler.store.base import MessageStore, Page
+from gobbler.store.base import Page
 from gobbler.websocket.peer import Peer
 
 log = logging.getLogger(__name__)
@@ -20,20 +20,6 @@ log = logging.getLogger(__name__)
 PAGE_BYTES: Final = 256 * 1024
 _SMALL_PAGE: Final = 16 * 1024
 _MESSAGE_BYTES: Final = 256  # a guess, only to choose the size of a page
-
-
-def first_wanted(store: MessageStore, partition: str, selector: Selector, start: int) -> tuple[int, int]:
-    """Return the ids (first, last) that a receive command with this start id begins with.
-
-    0 is the oldest that there is; a negative start counts from the newest.
-
-    Raises:
-        StoreUnavailable: the store cannot be read now.
-    """
-    bounds = store.bounds(partition)
-    if start < 0:
-        return store.newest(partition, selector, -start, bounds.last), bounds.last
-    return start or bounds.first, bounds.last
 
 
 class Fetch:
@@ -79,7 +65,7 @@ class Fetch:
         session, store = self._session, self._session.services.store
         partition = partition_of(self.path)
         selector = Selector((self.path,), session.params)
-        first, last = first_wanted(store, partition, selector, self._start)
+        first, last = store.resolve(partition, selector, self._start)
         count = min(self._count, store.count(partition, selector, first, last))
         self._tell(notification.fetch_start(self.path, count))
         size = min(PAGE_BYTES, max(_SMALL_PAGE, count * _MESSAGE_BYTES))

@@ -27,7 +27,7 @@ from gobbler.protocol.topic import ancestors
 from gobbler.router.routes import Route
 from gobbler.store.base import Page
 from gobbler.websocket.connection import QUEUE_LIMIT, State
-from gobbler.websocket.fetch import PAGE_BYTES, first_wanted
+from gobbler.websocket.fetch import PAGE_BYTES
 from gobbler.websocket.peer import Peer
 
 log = logging.getLogger(__name__)
@@ -275,7 +275,7 @@ class Receiver:
         first = 0
         if start is not None:
             selector = Selector((path,), self._session.params)
-            first, _ = first_wanted(self._session.services.store, self._partition, selector, start)
+            first, _ = self._session.services.store.resolve(self._partition, selector, start)
         end = self._last_id() + 1
         if not self._requests or self._requests[0] != (path, start):
             return  # canceled while the store was asked

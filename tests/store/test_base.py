@@ -168,6 +168,22 @@ def test_newest_where_nothing_is_selected_is_behind_the_last(store: MessageStore
     assert store.newest("foo", selector("/foo/a"), 5, 20) == 16
 
 
+@pytest.mark.parametrize(
+    ("start", "first"), [(0, 1), (1, 1), (4, 4), (7, 7), (600, 600), (-1, 5), (-2, 3), (-9, 1)]
+)
+def test_a_start_id_is_resolved_as_the_receive_command_means_it(
+    store: MessageStore, start: int, first: int
+) -> None:
+    model = Model()
+    for path in ("/foo/a", "/foo/b") * 3:
+        publish(store, model, path, "x")
+    assert store.resolve("foo", selector("/foo/a"), start) == (first, 6)
+
+
+def test_a_start_id_in_an_empty_partition(store: MessageStore) -> None:
+    assert [store.resolve("foo", selector("/foo"), start) for start in (0, 3, -3)] == [(1, 0), (3, 0), (1, 0)]
+
+
 @given(st.lists(groups, min_size=1, max_size=12), questions, st.data())
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_reading_gives_what_the_model_gives(
@@ -258,6 +274,7 @@ USES: dict[str, Callable[[MessageStore], object]] = {
     "bounds": lambda store: store.bounds("foo"),
     "count": lambda store: store.count("foo", selector("/foo"), 1, 1),
     "newest": lambda store: store.newest("foo", selector("/foo"), 1, 1),
+    "resolve": lambda store: store.resolve("foo", selector("/foo"), -1),
     "scan": lambda store: scanned(store, "foo", selector("/foo"), 1, 1),
     "unknown": lambda store: store.bounds("bar"),
     "partitions": lambda store: store.partitions(),
