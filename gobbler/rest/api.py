@@ -127,23 +127,24 @@ def _text(value: str) -> str:
         return value
 
 
-def read_body(limit: int) -> bytes:
-    """Return the request's body, of at most `limit` bytes.
+def read_body(limit: int, seconds: float = BODY_SECONDS, what: str = "message") -> bytes:
+    """Return the request's body, of at most `limit` bytes; `what` it is, for the text of the error.
 
     Raises:
         MessageTooLarge: it is larger.
         BadRequest: it did not arrive, or not whole.
     """
+    too_large = MessageTooLarge(f"{what} is larger than {limit} bytes")
     if (request.content_length or 0) > limit:
-        raise MessageTooLarge(f"message is larger than {limit} bytes")
-    late = BadRequest(f"the body did not arrive within {BODY_SECONDS:g} seconds")
+        raise too_large
+    late = BadRequest(f"the body did not arrive within {seconds:g} seconds")
     try:
-        with gevent.Timeout(BODY_SECONDS, late):
+        with gevent.Timeout(seconds, late):
             body: bytes = request.environ["wsgi.input"].read(limit + 1)
     except OSError:  # pywsgi's word for a connection that ended and for chunks that are none
         raise BadRequest("the body is not whole") from None
     if len(body) > limit:
-        raise MessageTooLarge(f"message is larger than {limit} bytes")
+        raise too_large
     return body
 
 

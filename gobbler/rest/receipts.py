@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
-import gevent
 from flask import Blueprint, Response, request
 
 from gobbler.connectors.sms import receipt
-from gobbler.errors import BadRequest, MessageTooLarge
+from gobbler.errors import BadRequest
 from gobbler.reporting.base import Reporter
+from gobbler.rest.api import read_body
 from gobbler.rest.errors import answer
 
 MAX_BYTES: Final = 16 << 10
@@ -80,9 +80,10 @@ def _parameters() -> dict[str, str]:
 
     Raises:
         BadRequest: they cannot be read.
+        MessageTooLarge: the body is larger than any receipt.
     """
     found = _pairs(request.query_string)
-    body = _body()
+    body = read_body(MAX_BYTES, BODY_SECONDS, "receipt")
     if request.mimetype == "application/json" or body.startswith(b"{"):
         found += receipt.from_json(body).items()
     elif body:
@@ -95,15 +96,3 @@ def _pairs(text: bytes) -> list[tuple[str, str]]:
         return parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:  # UnicodeDecodeError is one of these
         raise BadRequest("the parameters cannot be read") from None
-
-
-def _body() -> bytes:
-    late = BadRequest(f"the body did not arrive within {BODY_SECONDS:g} seconds")
-    try:
-        with gevent.Timeout(BODY_SECONDS, late):
-            body: bytes = request.environ["wsgi.input"].read(MAX_BYTES + 1)
-    except OSError:  # pywsgi's word for a connection that ended and for chunks that are none
-        raise BadRequest("the body is not whole") from None
-    if len(body) > MAX_BYTES:
-        raise MessageTooLarge(f"a receipt has at most {MAX_BYTES} bytes")
-    return body

@@ -163,7 +163,7 @@ def test_only_the_newest_are_remembered() -> None:
         ({"data": b"[]", "content_type": "application/json"}, 400, "the body is not a JSON object"),
         ({"data": b'{"a": []}'}, 400, "a member of the body is neither a string nor a number"),
         ({"data": RECEIPT, "query_string": {"status": "failed"}}, 400, "a parameter is given twice"),
-        ({"data": b"x" * (MAX_BYTES + 1)}, 413, f"a receipt has at most {MAX_BYTES} bytes"),
+        ({"data": b"x" * (MAX_BYTES + 1)}, 413, f"receipt is larger than {MAX_BYTES} bytes"),
     ],
 )  # fmt: skip
 def test_what_is_refused(
