@@ -27,14 +27,18 @@ class Event:
     payload: Mapping[str, str]
 
     def encode(self, id: UUID, time: float) -> bytes:
-        """Return the event as JSON in UTF-8; `time` in unix seconds, written as RFC 3339 has it, in UTC.
+        """Return the event as JSON in UTF-8; `time` in unix seconds.
 
         What is no text (half of a surrogate pair) becomes a question mark.
         Raises: TypeError or ValueError when the payload holds what JSON cannot.
         """
-        when = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        whole = {"id": str(id), "time": when, "type": self.type, "payload": dict(self.payload)}
+        whole = {"id": str(id), "time": rfc3339(time), "type": self.type, "payload": dict(self.payload)}
         return _encode(whole).encode("utf-8", "replace")
+
+
+def rfc3339(seconds: float) -> str:
+    """Return a time, in unix seconds, as events have it (RFC 3339): UTC, milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def push(
@@ -70,5 +74,5 @@ def sms(
     mobile_number: str,
     delivery_status: str,
 ) -> Event:
-    """An SMS was sent, has failed, or was delivered; times as RFC 3339 has them."""
+    """An SMS was sent, has failed, or was delivered; times as `rfc3339` writes them."""
     return Event(SMS, dict(locals()))

@@ -55,7 +55,6 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.connectors.sms.signature",
         "gobbler.connectors.sms.bucket",
         "gobbler.connectors.sms.receipt",
-        "gobbler.connectors.sms.times",
         "gobbler.connectors.sms.recent",
     ),
     # Usable without the server: it knows what is below it, and nothing else of the project.

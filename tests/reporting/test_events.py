@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from gobbler.reporting import events
-from gobbler.reporting.events import Event
+from gobbler.reporting.events import Event, rfc3339
 from gobbler.reporting.metrics import REASONS
 from tests.system.server import ROOT
 
@@ -97,6 +97,11 @@ def test_the_time_is_rfc_3339_in_utc(seconds: float) -> None:
     text = json.loads(SMS.encode(ID, seconds))["time"]
     assert text.endswith("Z")
     assert datetime.fromisoformat(text) == datetime.fromtimestamp(seconds, UTC)
+
+
+def test_a_time_is_cut_to_its_millisecond() -> None:
+    assert rfc3339(0) == "1970-01-01T00:00:00.000Z"
+    assert rfc3339(1577880000.9876) == "2020-01-01T12:00:00.987Z"
 
 
 def test_text_is_utf_8_and_what_is_no_text_a_question_mark() -> None:

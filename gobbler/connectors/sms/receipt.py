@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from gobbler.connectors.sms.times import rfc3339
 from gobbler.errors import BadRequest
 from gobbler.reporting import events
-from gobbler.reporting.events import Event
+from gobbler.reporting.events import Event, rfc3339
 
 STATUSES: Final = frozenset({"delivered", "expired", "failed", "rejected", "accepted", "buffered", "unknown"})
 

@@ -27,12 +27,11 @@ from gobbler.connectors.sms.encoding import check_length, encoding_of
 from gobbler.connectors.sms.payload import Sms
 from gobbler.connectors.sms.recent import Recent
 from gobbler.connectors.sms.signature import Signer
-from gobbler.connectors.sms.times import rfc3339
 from gobbler.connectors.sms.transport import Failure, Timeouts, Transport
 from gobbler.errors import BadRequest, ConfigError
 from gobbler.logs import one_line
 from gobbler.reporting import events
-from gobbler.reporting.events import Event
+from gobbler.reporting.events import Event, rfc3339
 
 SHOWN_CHARACTERS: Final = 200
 """No text of the provider's is passed on beyond this."""
