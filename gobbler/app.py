@@ -78,11 +78,19 @@ class _Rest(BaseConverter):
     part_isolating = False
 
 
+class _Below(_Rest):
+    """The same, but not nothing: what has nothing there is another route."""
+
+    regex = "(?s:.+)"
+    part_isolating = False
+
+
 def _flask(blueprints: Iterable[Blueprint], metrics: Metrics) -> Flask:
     app = _Flask("gobbler", static_folder=None)
     app.url_map.merge_slashes = False  # `//` in a topic is an error to tell, not one to mend
     app.url_map.strict_slashes = False  # a redirection helps nobody, and Flask's are HTML
     app.url_map.converters["topic"] = _Rest
+    app.url_map.converters["below"] = _Below
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for blueprint in blueprints:
         app.register_blueprint(blueprint)

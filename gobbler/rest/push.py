@@ -35,7 +35,7 @@ def blueprint(subscriptions: Subscriptions, prefix: str, metrics: Metrics) -> Bl
         )
         return jsonify(error=text), status_of(error)
 
-    @push.route(f"{prefix}<topic:_rest>", methods=["POST", "DELETE"])
+    @push.route(f"{prefix}<below:_rest>", methods=["POST", "DELETE"])
     def subscription(_rest: str) -> tuple[Response, int]:
         device, topic = _named(prefix)
         name = topic.decode()

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 
 import pytest
 
 from tests.push.connected import APNS, FCM, Connected
 from tests.system.client import Client
-from tests.system.server import ServerProcess
+from tests.system.server import SECONDS, ServerProcess
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,22 @@ def test_substitutions_that_are_refused(server: ServerProcess, body: object, err
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_subscriptions_that_are_refused(server: ServerProcess, method: str, path: str, error: str) -> None:
     assert ask(server, method, f"/fcm/{path}") == (400, {"error": error})
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/fcm/", "GET, HEAD, OPTIONS"),
+        ("/fcm/token/user/topic", "DELETE, OPTIONS, POST"),
+    ],
+)
+def test_other_methods_are_told_which_are_right(server: ServerProcess, path: str, allowed: str) -> None:
+    for method in {"GET", "POST", "PUT", "DELETE"} - {*allowed.split(", ")}:
+        with closing(HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)) as connection:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            told = sorted((answer.headers["Allow"] or "").split(", "))
+            assert (answer.status, ", ".join(told)) == (405, allowed), method
 
 
 def test_unusual_ids_and_topics(server: ServerProcess) -> None:
