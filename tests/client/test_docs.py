@@ -1,15 +1,7 @@
-"""docs/client.md: its examples run, and its tables are those of the code.
+"""docs/client.md: its examples run, and its tables are those of the code."""
 
-A `python` block is run, all of them in one namespace; the `text` block behind it is what it prints. The page
-says port 8080; what runs is another one. `...` in what is expected stands for anything.
-"""
-
-import contextlib
 import dataclasses
-import io
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,26 +9,17 @@ import gobbler.client
 from gobbler.client import ClientError, Settings
 from gobbler.client.client import FETCHED
 from tests.client.test_errors import below
-from tests.docs.console import matches
+from tests.docs.python import run_python
 from tests.docs.test_readme import column, section
 from tests.system.server import ROOT, ServerProcess
 
 SET = Settings()
 PAGE = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
-_BLOCKS = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 
 
 def test_the_examples_run(tmp_path: Path) -> None:
-    blocks = _BLOCKS.findall(PAGE)
-    assert len(blocks) == PAGE.count("```python") >= 9
-    assert PAGE.count("```text") == sum(bool(expected) for _, expected in blocks)
-    names: dict[str, Any] = {}
     with ServerProcess(tmp_path / "data") as server:
-        for code, expected in blocks:
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                exec(code.replace(":8080", f":{server.port}"), names)
-            assert matches(expected, printed.getvalue()), f"{code}\n{printed.getvalue()}"
+        assert run_python(PAGE, server.port) >= 9
 
 
 def test_the_table_of_errors_is_that_of_the_code() -> None:

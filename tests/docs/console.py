@@ -1,6 +1,8 @@
 """Runs the examples of a page: what stands in its `console` and `pycon` blocks, in their order.
 
     $ command          is run by a shell; the lines below are its output
+    $ gobbler-cli      without a verb begins a session of it on a terminal
+    gobbler> text      is typed into that session; the lines below are what it shows next
     $ ...wsdump ...    begins a session of a WebSocket client
     > text             is typed into the last session
     < text             is what that session shows next
@@ -23,18 +25,25 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
+from tests.docs.prompt import PROMPTS, Prompt
+
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
 # What `make test ARGS=...` hands down, and what would lead curl or a server elsewhere.
 FOREIGN = re.compile(r"(GOBBLER_.*|(GNU)?MAKE.*|MFLAGS|ARGS|PYTHON|VENV|PORT|.*_proxy)", re.IGNORECASE)
 
+_TYPED = re.compile(rf"({'|'.join(map(re.escape, PROMPTS))})(?: (.*))?")
+_INTERACTIVE = re.compile(r"\S*gobbler-cli((?: --\w+ \w+)*)")
 _BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COLOURS = re.compile(r"\x1b\[[0-9]*[mK]")
 _NEXT_LINE = "\x1b[E"
 
 
 class Step(NamedTuple):
-    """A line that does something: its sign (`$`, `>`, `<`) and text, and the output expected of a command."""
+    """A line that does something: its sign and text, and the output expected of it.
+
+    The signs are `$`, `>`, `<`, and the prompts of `gobbler-cli`; without a sign, it is what that shows.
+    """
 
     sign: str
     text: str
@@ -51,11 +60,15 @@ def steps(block: str) -> list[Step]:
     found: list[Step] = []
     for line in block.splitlines():
         sign, space, text = line.partition(" ")
-        if sign in ("$", ">", "<") and space:
+        if typed := _TYPED.fullmatch(line):
+            found.append(Step(typed[1], typed[2] or ""))
+        elif sign in ("$", ">", "<") and space:
             found.append(Step(sign, text))
+        elif not found:
+            found.append(Step("", line))
         else:
             last = found[-1]
-            assert last.sign == "$", f"not an output of a command: {line}"
+            assert last.sign not in ("<", ">"), f"not an output of a command: {line}"
             found[-1] = last._replace(output=f"{last.output}{line}\n")
     return found
 
@@ -149,6 +162,7 @@ class Console:
         self._storage = storage
         self._stack = ExitStack()
         self._client: Client | None = None
+        self._prompt: Prompt | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -180,10 +194,28 @@ class Console:
             self._end_session()
             self._client = Client(step.text.split())
             self._expect(step.output)
+        elif interactive := _INTERACTIVE.fullmatch(step.text):
+            self._begin(interactive[1].split(), step.output)
+        elif not step.sign or step.sign in PROMPTS:
+            self._converse(step)
         elif step.text == "make run":
             self._serve(step.output)
         else:
             self._shell(step)
+
+    def _begin(self, args: list[str], greeting: str) -> None:
+        self._prompt = self._stack.enter_context(Prompt(args, self._url, matches))
+        self._prompt.expect(greeting)
+
+    def _converse(self, step: Step) -> None:
+        assert self._prompt is not None, "no session of gobbler-cli has begun"
+        if step.sign:
+            self._prompt.type(step.sign, step.text)
+        self._prompt.expect(step.output if step.sign else f"{step.text}\n{step.output}")
+
+    @property
+    def _url(self) -> str:
+        return f"ws://localhost:{self._port}/stream/"
 
     def _session(self) -> Client:
         assert self._client is not None, "no session has begun"
@@ -205,7 +237,7 @@ class Console:
         command = ["bash", "-euo", "pipefail", "-c", step.text]
         done = subprocess.run(
             command,
-            env=environment(),
+            env=environment(GOBBLER_CLI_URL=self._url, PATH=f"{sys.prefix}/bin:{os.environ['PATH']}"),
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gobbler import errors
+from gobbler.cli.client.command import root as client
 from gobbler.config import OPTIONS
 from gobbler.connectors.connector import ATTEMPTS_A_WORKER
 from gobbler.connectors.metrics import PushMetrics
@@ -18,6 +19,7 @@ from gobbler.reporting.metrics import ReportingMetrics
 from gobbler.store.filelog import files, store
 from gobbler.websocket import connection, gateway, session
 from tests.docs.console import ROOT, Console, serving
+from tests.docs.python import run_python
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -58,7 +60,8 @@ def page(request: pytest.FixtureRequest) -> str:
 def test_the_tour_runs(port: int, tmp_path: Path) -> None:
     tour = section(read(README), "A tour of two minutes")
     with Console(port, tmp_path / "var") as console:
-        assert console.run(tour) >= 20
+        assert console.run(tour) >= 15
+        assert run_python(tour, port) == 1
 
 
 def test_the_examples_of_the_protocol_run(port: int, tmp_path: Path) -> None:
@@ -101,9 +104,17 @@ def test_every_target_of_make_that_is_named_exists(page: str) -> None:
 
 def test_every_option_and_variable_that_is_named_exists(page: str) -> None:
     flags = {option.flag for option in OPTIONS} | {f"--no-{o.key}" for o in OPTIONS if o.is_switch}
-    assert set(re.findall(r"`(--[a-z-]+)", page)) <= flags | ALSO | OTHERS
+    client_flags, client_variables = of_the_client()
+    assert set(re.findall(r"`(--[a-z-]+)", page)) <= flags | client_flags | ALSO | OTHERS
     variables = {option.env for option in OPTIONS} | {"GOBBLER_CONFIG"}
-    assert set(re.findall(r"GOBBLER_[A-Z_]+", page)) <= variables
+    assert set(re.findall(r"GOBBLER_[A-Z_]+", page)) <= variables | client_variables
+
+
+def of_the_client() -> tuple[set[str], set[str]]:
+    """The options of `gobbler-cli` and all its verbs, and their variables."""
+    params = [param for verb in [client, *client.commands.values()] for param in verb.params]
+    flags = {name for param in params for name in param.opts if name.startswith("--")}
+    return flags, {param.envvar for param in params if isinstance(param.envvar, str)}
 
 
 def row(option: Option) -> str:

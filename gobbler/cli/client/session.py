@@ -89,8 +89,7 @@ class Session:
 
     def welcome(self) -> None:
         """Tell a person where they are."""
-        user = f" as {self.client.user}" if self.client.user else ""
-        self.notify(f"#connected to {self.client.address.websocket}{user}; ? is for help, Ctrl+D ends")
+        self.notify(f"#connected to {self.client.address.websocket}; ? is for help, Ctrl+D ends")
 
     def connection_changed(self, error: ClientError | None) -> None:
         """Tell that the connection is lost, and that there is one again; `on_connection` of the client."""

@@ -39,10 +39,12 @@ class _Screen(pyte.Screen):
 class Terminal:
     """A terminal in which the command runs; a context manager that ends it."""
 
+    columns = COLUMNS
+
     def __init__(self, *args: str, url: str, **variables: str) -> None:
         self._master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-        self._screen = _Screen(COLUMNS, LINES)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, self.columns, 0, 0))
+        self._screen = _Screen(self.columns, LINES)
         self._screen.answer = self._write
         self._stream = pyte.ByteStream(self._screen)
         self.written = b""

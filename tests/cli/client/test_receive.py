@@ -66,10 +66,13 @@ class TestFetch:
             assert terminal.end() == 0
             assert terminal.lines == [f"{topic} 1: 1"]
             assert b"\x1b[36m" in terminal.written
-        for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-            with Terminal("fetch", topic, url=cli.url, **variables) as terminal:
-                assert terminal.end() == 0
-                assert terminal.written == f"{topic} 1: 1\r\n".encode()
+
+    @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+    def test_no_colours_where_they_are_not_wanted(self, cli: Cli, topic: str, name: str, value: str) -> None:
+        filled(cli, topic, 1)
+        with Terminal("fetch", topic, url=cli.url, **{name: value}) as terminal:
+            assert terminal.end() == 0
+            assert terminal.written == f"{topic} 1: 1\r\n".encode()
 
     @pytest.mark.parametrize(
         ("args", "text"),
