@@ -1,10 +1,5 @@
-"""The store's sessions as the server sees them, and greenlets that use them."""
+"""The store's sessions as the server sees them."""
 
-from collections.abc import Callable
-
-import gevent
-
-from gobbler.errors import KVError
 from gobbler.kvstore.postgres_connection import Connection, Limits
 from tests.postgres.server import PostgresServer
 from tests.system.server import eventually
@@ -43,22 +38,3 @@ def wait_for_locks(postgres: PostgresServer, number: int) -> None:
     deadline = eventually()
     while len(postgres.sql(f"{_SESSIONS} AND wait_event_type = 'Lock'")) < number:
         deadline.again()
-
-
-def spawn_and_settle(*calls: Callable[[], object]) -> "list[gevent.Greenlet[[], object]]":
-    """Run each call in a greenlet and return when all of them wait for something."""
-    greenlets = [gevent.spawn(call) for call in calls]
-    gevent.sleep(0)
-    return greenlets
-
-
-def outcome(call: Callable[[], object]) -> Callable[[], object]:
-    """The call, but it returns a KVError that it raises: gevent prints what a greenlet dies of."""
-
-    def run() -> object:
-        try:
-            return call()
-        except KVError as error:
-            return error
-
-    return run

@@ -22,11 +22,10 @@ from gobbler.kvstore import postgres as module
 from gobbler.kvstore import postgres_connection
 from gobbler.kvstore.postgres import LAYOUT, POOL_SIZE, PostgresKVStore
 from gobbler.kvstore.postgres_connection import Address
+from tests.kvstore.greenlets import outcome, spawn_and_settle
 from tests.kvstore.sessions import (
     end_sessions,
     number_of_sessions,
-    outcome,
-    spawn_and_settle,
     wait_for_locks,
 )
 from tests.postgres.proxy import Proxy

@@ -9,13 +9,12 @@ from gevent.event import Event
 from gobbler.errors import KVError
 from gobbler.kvstore.postgres_connection import Address, Connection, ConnectionLost, Unanswered
 from gobbler.kvstore.postgres_pool import Pool
+from tests.kvstore.greenlets import outcome, spawn_and_settle
 from tests.kvstore.sessions import (
     LIMITS,
     end_sessions,
     number_of_sessions,
-    outcome,
     session,
-    spawn_and_settle,
 )
 from tests.postgres.server import PostgresServer
 

@@ -16,6 +16,7 @@ import pytest
 from gobbler.errors import KVError
 from gobbler.kvstore import sqlite
 from gobbler.kvstore.sqlite import MAX_GROUP, SCHEMA_VERSION, SQLiteKVStore
+from tests.kvstore.greenlets import outcome, spawn_and_settle
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,25 +76,6 @@ def other(store: SQLiteKVStore, path: Path) -> Iterator[sqlite3.Connection]:
 def pragma(store: SQLiteKVStore, name: str) -> object:
     (value,) = store._call(lambda connection: connection.execute(f"PRAGMA {name}").fetchone(), writes=False)
     return value
-
-
-def spawn_and_settle(*calls: Callable[[], object]) -> "list[gevent.Greenlet[[], object]]":
-    """Run each call in a greenlet and return when all of them wait for the store."""
-    greenlets = [gevent.spawn(call) for call in calls]
-    gevent.sleep(0)
-    return greenlets
-
-
-def outcome(call: Callable[[], object]) -> Callable[[], object]:
-    """The call, but it returns a KVError that it raises: gevent prints what a greenlet dies of."""
-
-    def run() -> object:
-        try:
-            return call()
-        except KVError as error:
-            return error
-
-    return run
 
 
 def poison(connection: sqlite3.Connection, action: str) -> None:
