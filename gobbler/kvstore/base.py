@@ -85,7 +85,7 @@ class KVStore(ABC):
         """Write and delete many entries, all or none of them; a key in both is there afterwards.
 
         All keys are checked at once, on the event loop: some 1 ms for 1,000 entries.
-        Raises: BadRequest, KVError; then nothing was changed.
+        Raises: BadRequest, KVError; then nothing was changed, unless the error says that it is not known.
         """
         # Copies: the caller's collections may change while the write waits for its turn.
         puts, deletes = dict(puts), list(deletes)
