@@ -66,6 +66,12 @@ ROUTER_PAGE = "/admin/router"
 DASHBOARD = ("/admin", "/admin/api/", "/admin/files/")
 """Where the dashboard, what it asks for and what it is made of are."""
 
+CLIENT_PREFIX = "/client/"
+"""Where the client library for browsers is."""
+
+EXAMPLES_PREFIX = "/examples/"
+"""Where the chat is."""
+
 
 def _port(text: str) -> str:
     """Make `--http` of Heroku's PORT: listen on that port, on all interfaces."""
@@ -105,6 +111,9 @@ class Config(Settings):
     max_message_size: int = option(
         "--max-message-size", size("1", "1GiB"), "1MiB",
         "Largest body of a message; the unit may be KiB, MiB or GiB.", group=SERVER,
+    )
+    examples: bool = option(
+        "--examples", SWITCH, "on", "Serve the chat at /examples/chat, with --ws.", group=SERVER
     )
 
     kvs: str = option(
@@ -397,6 +406,8 @@ def _check_paths(config: Config) -> None:
         ("the REST interface", REST_PREFIX),
         ("the router's page", ROUTER_PAGE),
         *(("the dashboard", path) for path in DASHBOARD),
+        ("the browser client", CLIENT_PREFIX),
+        ("--examples", EXAMPLES_PREFIX if config.examples and config.ws else ""),
         ("--ws-prefix", config.ws_prefix if config.ws else ""),
         ("--health-endpoint", config.health_endpoint),
         ("--metrics-endpoint", config.metrics_endpoint),

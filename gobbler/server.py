@@ -121,7 +121,7 @@ class Server:
             fetch.blueprint(self.store, self.metrics),
             events.blueprint(self.streams),
             openapi.blueprint(config),
-            browser.blueprint(config.ws_prefix, examples=config.ws),
+            browser.blueprint(config.ws_prefix, examples=config.examples and config.ws),
             *self.connectors.blueprints(),
             admin,
             *self.dashboard.blueprints(),

@@ -21,6 +21,7 @@ DEFAULTS = {
     "--http": ":8080",
     "--log": "error",
     "--max-message-size": "1MiB",
+    "--examples": "on",
     "--kvs": "file",
     "--ms": "file",
     "--storage-path": "/var/lib/gobbler",
@@ -113,6 +114,7 @@ OTHERS: dict[str, tuple[str, object]] = {
     "http": ("[::1]:80", Address("::1", 80)),
     "log": ("warn", "warn"),
     "max_message_size": ("2MiB", 2 << 20),
+    "examples": ("no", False),
     "kvs": ("postgres", "postgres"),
     "ms": ("memory", "memory"),
     "storage_path": ("/d", Path("/d")),
@@ -395,6 +397,9 @@ def test_values_that_are_refused(flag: str, value: str, problem: str) -> None:
         ({"toggles_endpoint": "/admin/metrics"},
          "--toggles-endpoint: '/admin/metrics' is taken by --metrics-endpoint ('/admin/metrics')"),
         ({"ws_prefix": "/admin"}, "--ws-prefix: '/admin/' is taken by the router's page ('/admin/router')"),
+        ({"ws_prefix": "/client"}, "--ws-prefix: '/client/' is taken by the browser client ('/client/')"),
+        ({"health_endpoint": "/examples/health"},
+         "--health-endpoint: '/examples/health' is taken by --examples ('/examples/')"),
         ({"ws_prefix": "/api/ws"}, "--ws-prefix: '/api/ws/' is taken by the REST interface ('/api/')"),
         ({"metrics_endpoint": "/api"}, "--metrics-endpoint: '/api' is taken by the REST interface ('/api/')"),
         (FCM | {"fcm_prefix": "/stream/fcm"},
@@ -475,6 +480,7 @@ def test_options_that_are_off_take_no_path() -> None:
     off = {"health_endpoint": "", "metrics_endpoint": "", "toggles_endpoint": ""}
     assert load(off, {}).health_endpoint == ""
     assert load({"ws": False, "health_endpoint": "/stream/"}, {}).health_endpoint == "/stream/"
+    assert load({"examples": False, "health_endpoint": "/examples/"}, {}).health_endpoint == "/examples/"
     assert load({"metrics_endpoint": "/apis"}, {}).metrics_endpoint == "/apis"
     assert load(SMS | {"sms_receipt_endpoint": ""}, {}).sms_receipt_endpoint == ""
 

@@ -7,10 +7,8 @@ from typing import Final
 
 from flask import Blueprint, Response, request
 
+from gobbler.config import CLIENT_PREFIX, EXAMPLES_PREFIX
 from gobbler.rest.reading import ANY_ORIGIN
-
-CLIENT: Final = "/client/"
-EXAMPLES: Final = "/examples/"
 
 _FILES: Final = Path(__file__).parents[1] / "web"
 _CHAT: Final = _FILES / "examples" / "chat"
@@ -32,7 +30,7 @@ def blueprint(ws_prefix: str, *, examples: bool) -> Blueprint:
     """Return `/client/gobbler.js` and, with `examples`, `/examples/chat`; it connects below `ws_prefix`."""
     files = Blueprint("browser", __name__)
 
-    @files.get(f"{CLIENT}gobbler.js")
+    @files.get(f"{CLIENT_PREFIX}gobbler.js")
     def client() -> Response:
         response = file(_FILES / "client", "gobbler.js")
         response.headers.extend(ANY_ORIGIN)  # a module is only loaded from another origin that says so
@@ -47,8 +45,10 @@ def blueprint(ws_prefix: str, *, examples: bool) -> Blueprint:
         return file(_CHAT, name)
 
     if examples:
-        files.add_url_rule(f"{EXAMPLES}chat", view_func=chat)
-        files.add_url_rule(f"{EXAMPLES}chat/<any('chat.css', 'chat.js', 'icon.svg'):name>", view_func=part)
+        files.add_url_rule(f"{EXAMPLES_PREFIX}chat", view_func=chat)
+        files.add_url_rule(
+            f"{EXAMPLES_PREFIX}chat/<any('chat.css', 'chat.js', 'icon.svg'):name>", view_func=part
+        )
     return files
 
 

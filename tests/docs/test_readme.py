@@ -88,7 +88,10 @@ def leads_somewhere(place: Path, target: str) -> bool:
     """Whether a link's file exists, and has the heading that the link names, if it does."""
     name, _, heading = target.partition("#")
     file = place / name
-    return file.exists() and (not heading or f"\n## {heading}\n" in read(file).lower())
+    if not file.exists() or not heading:
+        return file.exists()
+    headings = re.findall(r"^## (.*)$", read(file), re.MULTILINE)
+    return heading in [found.lower().replace(" ", "-") for found in headings]
 
 
 def test_every_file_that_is_named_exists(page: str) -> None:
