@@ -90,6 +90,8 @@ class Keeper:
 
     def sync_written(self, results: Sequence[Written | StoreError]) -> list[Written | StoreError]:
         """Sync what was just written, several files at once; what fails is revoked and becomes its error."""
+        if len(results) == 1:
+            return [self._sync_one(results[0])]  # the usual case, which need not pay for a pool
         return list(Pool(_PARALLEL_SYNCS).imap(self._sync_one, results))
 
     def _sync_one(self, result: Written | StoreError) -> Written | StoreError:
