@@ -83,6 +83,13 @@ class Client:
         got = self.until_pong()
         assert got == [], got
 
+    def until(self, payload: bytes) -> list[bytes]:
+        """Return the payloads that come up to this one, which is the last of them."""
+        got = [self.receive()]
+        while got[-1] != payload:
+            got.append(self.receive())
+        return got
+
     def until_pong(self) -> list[bytes]:
         """Return what the server sends before it has answered a ping."""
         self.send(b"mark", opcode=PING)

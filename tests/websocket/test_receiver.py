@@ -95,12 +95,18 @@ def test_only_what_is_below_the_path_and_passes_the_filters(there: World, client
     client.expect(*publish(there, b"/a/x", 6, 6))
 
 
+def replaying(there: World, path: bytes, number: int) -> tuple[Client, list[bytes]]:
+    """Store messages and begin to replay them; return a client that has got ten, and all that it will get."""
+    client, _ = there.connect(send_buffer=4096)
+    stored = publish(there, path, 1, number)
+    client.send(b"+ %b 0" % path)
+    client.expect(b"#fetch-start %b %d" % (path, number), *stored[:10])
+    return client, stored
+
+
 @pytest.mark.usefixtures("narrow")
 def test_what_is_published_during_the_replay_comes_after_it_once(there: World) -> None:
-    client, _ = there.connect(send_buffer=4096)
-    stored = publish(there, b"/a", 1, 2_000)
-    client.send(b"+ /a 0")
-    client.expect(b"#fetch-start /a 2000", *stored[:10])
+    client, stored = replaying(there, b"/a", 2_000)
     later = publish(there, b"/a", 2_001, 2_010)
     client.expect(*stored[10:], b"#fetch-done /a", b"#fetch-start /a 10", *later)
     client.expect(b"#fetch-done /a", b"#subscribed-to /a")
@@ -146,17 +152,12 @@ def test_nested_paths_are_given_once_and_counted_each(there: World, client: Clie
 @pytest.mark.usefixtures("narrow")
 def test_a_subscription_while_catching_up_counts_from_its_command_on(there: World) -> None:
     """Nothing from before it, and nothing from behind it is missing, however long the catching up takes."""
-    client, _ = there.connect(send_buffer=4096)
-    a = publish(there, b"/p/a", 1, 1_000)
-    client.send(b"+ /p/a 0")
-    client.expect(b"#fetch-start /p/a 1000", *a[:10])
+    client, a = replaying(there, b"/p/a", 1_000)
     publish(there, b"/p/b", 1_001, 1_001)
     client.send(b"+ /p/b", b"> /p/b\n\nmine")
     wait_until(lambda: there.store.bounds("p").last == 1_002)
     more = publish(there, b"/p/a", 1_003, 1_003)
-    got = []
-    while b"#subscribed-to /p/a" not in got:
-        got.append(client.receive())
+    got = client.until(b"#subscribed-to /p/a")
     messages = [each for each in got if each.startswith(b"/")]
     assert messages == [*a[10:], message(b"/p/b", 1_002, b"mine", b"", b"app"), *more]
     notifications = [each for each in got if each.startswith(b"#") and not each.startswith(b"#send")]
@@ -212,9 +213,7 @@ def test_a_slow_reader_is_turned_into_a_fetch_and_back(there: World) -> None:
         gevent.sleep(0)
     assert session.connection.queued < 2 * connection.QUEUE_LIMIT
     assert there.metric("slow_reader_turns_total") == 1
-    got = []
-    while b"#subscribed-to /a" not in got:
-        got.append(slow.receive())
+    got = slow.until(b"#subscribed-to /a")
     ids = [int(each.split(b",")[1]) for each in got if each.startswith(b"/")]
     assert ids == list(range(1, 501))
     announced = [each.split() for each in got if each.startswith(b"#fetch-start")]
@@ -232,9 +231,7 @@ def test_a_slow_reader_whose_messages_are_gone_is_told(tmp_path: Path) -> None:
         for _ in range(600):
             there.store_messages(b"/a", bytes(10_000))
         first = there.store.bounds("a").first
-        got = []
-        while b"#subscribed-to /a" not in got:
-            got.append(slow.receive())
+        got = slow.until(b"#subscribed-to /a")
         ids = [int(each.split(b",")[1]) for each in got if each.startswith(b"/")]
         gone = next(place for place, id in enumerate(ids, 1) if place != id)
         assert ids == [*range(1, gone), *range(first, 601)]
@@ -268,9 +265,7 @@ def test_canceling_during_a_replay(there: World) -> None:
     client.send(b"+ /p/x 0", b"+ /p/y 0")
     client.expect(b"#fetch-start /p/x 1000", b"#fetch-start /p/y 3", *x[:10])
     client.send(b"- /p/x")
-    got = []
-    while b"#subscribed-to /p/y" not in got:
-        got.append(client.receive())
+    got = client.until(b"#subscribed-to /p/y")
     at = got.index(b"#canceled /p/x")
     assert got[:at] == x[10 : 10 + at]
     assert got[at + 1 :] == [*y, b"#fetch-done /p/y", b"#subscribed-to /p/y"]
@@ -286,9 +281,7 @@ def test_canceling_a_path_above_leaves_the_count_of_one_below_exact(there: World
     client.send(b"+ /p 0", b"+ /p/x 0")
     client.expect(b"#fetch-start /p 1000", b"#fetch-start /p/x 900", *x[:10])
     client.send(b"- /p")
-    got = []
-    while b"#subscribed-to /p/x" not in got:
-        got.append(client.receive())
+    got = client.until(b"#subscribed-to /p/x")
     got.remove(b"#canceled /p")
     assert got == [*x[10:], b"#fetch-done /p/x", b"#subscribed-to /p/x"]
 
@@ -300,9 +293,7 @@ def test_canceling_and_subscribing_again_during_a_replay(there: World) -> None:
     client.send(b"+ /p/x 0", b"+ /p/y 0")
     client.expect(b"#fetch-start /p/x 1000", b"#fetch-start /p/y 0", *x[:10])
     client.send(b"- /p/x", b"+ /p/x")
-    got = []
-    while b"#subscribed-to /p/y" not in got:
-        got.append(client.receive())
+    got = client.until(b"#subscribed-to /p/y")
     at = got.index(b"#canceled /p/x")
     assert got[at:] == [
         b"#canceled /p/x",

@@ -467,9 +467,7 @@ def test_canceling_a_fetch(there: World) -> None:
     client.send(b"+ /a 0 5000", b"+ /b 0 1")
     assert client.receive() == b"#fetch-start /a 5000"
     client.send(b"- /a", b"- /a")
-    got = []
-    while b"#canceled /a" not in got:
-        got.append(client.receive())
+    got = client.until(b"#canceled /a")
     client.expect(bad("not subscribed to /a"))
     wait_until(lambda: there.metric("fetches") == 0)
     left = client.until_pong()
