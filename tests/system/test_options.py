@@ -45,22 +45,14 @@ def test_segment_bytes(tmp_path: Path) -> None:
         assert 4 <= len(segments(server)) <= 6
 
 
-def test_retention_bytes(tmp_path: Path) -> None:
-    options = ("--segment-bytes", "64KiB", "--retention-bytes", "130KiB")
-    with ServerProcess(tmp_path / "data", *options) as server:
+@pytest.mark.parametrize(
+    ("option", "value", "left"), [("--retention-bytes", "130KiB", 3), ("--retention-age", "1s", 1)]
+)
+def test_retention(tmp_path: Path, option: str, value: str, left: int) -> None:
+    with ServerProcess(tmp_path / "data", "--segment-bytes", "64KiB", option, value) as server:
         publish(server, 500)
         deadline = eventually()
-        while len(segments(server)) > 3:
-            deadline.again()
-        assert first_kept(server, 500) > 250
-
-
-def test_retention_age(tmp_path: Path) -> None:
-    options = ("--segment-bytes", "64KiB", "--retention-age", "1s")
-    with ServerProcess(tmp_path / "data", *options) as server:
-        publish(server, 500)
-        deadline = eventually()
-        while len(segments(server)) > 1:
+        while len(segments(server)) > left:
             deadline.again()
         publish(server, 1)
         assert first_kept(server, 501) > 250
