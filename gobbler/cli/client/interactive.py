@@ -37,7 +37,8 @@ def run(setup: Setup, given: Sequence[str], leave: bool) -> int:
         if not is_command(argument):
             raise click.UsageError(f"not a command: {argument!r} (options come before commands)")
     console = Pipe() if leave or not _on_terminal() else _terminal()
-    session = Session(console.show, Renderer(colours(sys.stdout), setup.verbose))
+    patience = 0 if console.interactive else setup.timeout
+    session = Session(console.show, Renderer(colours(sys.stdout), setup.verbose), patience)
     with setup.connected(on_connection=session.connection_changed) as client:
         session.client = client
         if console.interactive:
@@ -48,7 +49,7 @@ def run(setup: Setup, given: Sequence[str], leave: bool) -> int:
             _converse(console, session)
         if console.interactive:
             return 0
-        session.settle(setup.timeout)
+        session.settle()
     return session.status
 
 

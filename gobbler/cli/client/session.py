@@ -17,6 +17,7 @@ from gobbler.cli.client.pages import pages
 from gobbler.cli.client.render import Renderer
 from gobbler.errors import GobblerError
 from gobbler.protocol.command import Cancel, Receive, Send, SendRefused, parse
+from gobbler.protocol.topic import covers
 
 if TYPE_CHECKING:
     from gobbler.client import Client, Gap, Message, Receipt, Subscription
@@ -24,59 +25,82 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """A subscription of the session; `replayed` is set when it is live."""
+    """A subscription of the session."""
 
     def __init__(self, path: str, last: int, session: Session) -> None:
         """What is stored up to the id `last` comes first; 0: nothing."""
         self.path = path
-        self.replayed = threading.Event()
-        self.ended = False
         self.subscription: Subscription | None = None
-        self._last = last
         self._session = session
-        self._lock = threading.Lock()
+        self._last = self._due = last
+        self._passed = 0
+        self._live = self._ended = False
+        self._changed = threading.Condition()
 
     def begin(self) -> None:
         """The server has confirmed it."""
-        if not self._last:
-            self._live()
+        with self._changed:
+            if not self._last:
+                self._begin_live()
 
     def message(self, message: Message) -> None:
         """Show a message, if no other subscription has; for the thread of the callbacks."""
-        with self._lock:
-            if not self.ended:
+        with self._changed:
+            if not self._ended:
                 self._session.show_message(message)
                 self._pass(message.id)
 
     def gap(self, gap: Gap) -> None:
         """Tell what cannot be had any more."""
-        with self._lock:
-            if not self.ended:
+        with self._changed:
+            if not self._ended:
                 self._session.tell_gap(gap)
                 self._pass(gap.last)
 
+    def expect(self, id: int) -> None:
+        """Note that the message with this id is still to come, if it has not."""
+        with self._changed:
+            self._due = max(self._due, id)
+
+    def settle(self, patience: float) -> None:
+        """Wait until what is to come has come, as long as anything comes within `patience` seconds."""
+        with self._changed:
+            passed = -1
+            while passed != self._passed and not self._is_settled():
+                passed = self._passed
+                self._changed.wait_for(self._is_settled, patience)
+
     def end(self) -> None:
         """Show nothing more, not even what has come already."""
-        with self._lock:
-            self.ended = True
-        self.replayed.set()
+        with self._changed:
+            self._ended = True
         if self.subscription is not None:
             self.subscription.close()
 
-    def _pass(self, id: int) -> None:
-        if not self.replayed.is_set() and id >= self._last:
-            self._live()
+    def _is_settled(self) -> bool:
+        return self._passed >= self._due
 
-    def _live(self) -> None:
+    def _pass(self, id: int) -> None:
+        self._passed = id
+        if not self._live and id >= self._last:
+            self._begin_live()
+        if self._is_settled():
+            self._changed.notify()
+
+    def _begin_live(self) -> None:
+        self._live = True
         self._session.notify(f"#subscribed-to {self.path}")
-        self.replayed.set()
 
 
 class Session:
     """The commands of one person, or one pipe."""
 
-    def __init__(self, show: Callable[[str], None], renderer: Renderer) -> None:
-        """`show` shows a text; it is called by several threads."""
+    def __init__(self, show: Callable[[str], None], renderer: Renderer, patience: float = 0) -> None:
+        """`show` shows a text; it is called by several threads.
+
+        With `patience` (seconds in which nothing may come), a subscription does not end before it has shown
+        what is stored, and what the session itself has published: a pipe cannot look and wait.
+        """
         self.client: Client
         self.status = 0
         """The exit status: that of the first failure."""
@@ -85,7 +109,7 @@ class Session:
         self._watches: dict[str, Watch] = {}
         self._once = Once()
         self._lost = False
-        self._shown = 0
+        self._patience = patience
 
     def welcome(self) -> None:
         """Tell a person where they are."""
@@ -106,7 +130,6 @@ class Session:
 
     def show_message(self, message: Message) -> None:
         """Show a message that came by a subscription, once: several may match it."""
-        self._shown += 1
         if self._once.is_new(message.topic, message.id):
             self._show(self._renderer.message(message))
 
@@ -138,12 +161,11 @@ class Session:
         failure = explain(error)
         self.fail(f"{head}{failure}", failure.status)
 
-    def settle(self, patience: float) -> None:
-        """Wait until replays are done, as long as anything comes within `patience` seconds."""
-        for watch in list(self._watches.values()):
-            shown = -1
-            while not watch.replayed.wait(patience) and shown != self._shown:
-                shown = self._shown
+    def settle(self) -> None:
+        """Wait until the subscriptions have shown what they have to."""
+        if self._patience:
+            for watch in self._watches.values():
+                watch.settle(self._patience)
 
     def _send(self, command: Send) -> None:
         headers = json.loads(command.headers) if command.headers else None
@@ -156,6 +178,12 @@ class Session:
             self._fail(f"!error-send {_words(message_id)}", error)
         else:
             self.notify(f"#send {receipt.message_id}\n{_sent(receipt)}")
+            self._expect(receipt)
+
+    def _expect(self, receipt: Receipt) -> None:
+        for path, watch in self._watches.items():
+            if covers(path.encode(), receipt.topic.encode()):
+                watch.expect(receipt.id)
 
     def _receive(self, command: Receive) -> None:
         path = command.path.decode()
@@ -199,6 +227,8 @@ class Session:
 
     def _cancel(self, command: Cancel) -> None:
         path = command.path.decode()
+        if self._patience and path in self._watches:
+            self._watches[path].settle(self._patience)
         if self._end(path):
             self.notify(f"#canceled {path}")
         else:

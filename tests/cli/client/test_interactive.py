@@ -198,6 +198,20 @@ class TestPipe:
         done = cli.ok(input=f"+ {topic} 0")
         assert done.lines == [*(f"{topic} {n + 1}: {n}" for n in range(3000)), f"#subscribed-to {topic}"]
 
+    def test_a_replay_is_shown_whole_before_it_is_canceled(self, cli: Cli, topic: str) -> None:
+        cli.ok("publish", topic, "--lines", input="\n".join(map(str, range(3000))))
+        lines = cli.ok(input=f"+ {topic} 0\n- {topic}\n").lines
+        assert len(lines) == 3002
+        assert lines[-3:] == [f"{topic} 3000: 2999", f"#subscribed-to {topic}", f"#canceled {topic}"]
+
+    def test_what_it_has_published_is_shown_before_the_end(self, cli: Cli, topic: str) -> None:
+        sends = "".join(f"> {topic}/a\n\n{n}\n" for n in range(50))
+        for end in ("", f"- {topic}\n"):
+            lines = cli.ok(input=f"+ {topic}\n{sends}{end}").lines
+            shown = [line.rpartition(" ")[2] for line in lines if line.startswith(f"{topic}/a ")]
+            assert shown == [str(n) for n in range(50)]
+        assert lines[-1] == f"#canceled {topic}"
+
     def test_a_fetch_of_more_than_a_page(self, cli: Cli, topic: str) -> None:
         cli.ok("publish", topic, "--lines", input="\n".join(map(str, range(3000))))
         lines = cli.ok(input=f"+ {topic} -2500 2400").lines
