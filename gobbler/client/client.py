@@ -125,7 +125,9 @@ class Client:
     def close(self, timeout: float = 5.0) -> None:
         """Wait until what was published is answered, and end everything; again: do nothing."""
         deadline = Deadline(timeout)
-        if self.connected:
+        if self._lanes.forked:
+            return
+        if self._lanes.opened:
             try:
                 self._publisher.flush(deadline)
             except GobblerError as error:

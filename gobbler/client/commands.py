@@ -53,7 +53,8 @@ def http_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """
     found = {}
     for name, value in headers.items():
-        if not _TOKEN.fullmatch(name) or not value.isprintable():
+        texts = all(isinstance(text, str) for text in (name, value))
+        if not texts or not _TOKEN.fullmatch(name) or not value.isprintable():
             raise InvalidMessage(f"header {name!r} cannot be sent over HTTP")
         # http.client writes Latin-1: these are the bytes of UTF-8 in that disguise.
         found[f"X-Gobbler-{name}"] = value.encode().decode("latin-1")
@@ -133,7 +134,8 @@ def encode_body(body: bytes | str) -> bytes:
     Raises:
         InvalidMessage: the text is no Unicode.
     """
-    return _encode("body", body) if isinstance(body, str) else bytes(body)
+    # Not bytes(body): of a number, that makes as many zeros.
+    return _encode("body", body) if isinstance(body, str) else memoryview(body).tobytes()
 
 
 def _encode(name: str, text: str) -> bytes:

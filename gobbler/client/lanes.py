@@ -11,6 +11,7 @@ There is one connection for everything, the main lane, as long as that does. Oth
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -38,17 +39,18 @@ class Lanes:
         self._lock = threading.Condition()
         self._lanes: list[Lane] = []
         self._closed = False
+        self._process = os.getpid()
         self._where = f"not connected to {target.url}"
 
     @property
     def connected(self) -> bool:
         """Whether the main lane is."""
-        return bool(self._lanes) and self._lanes[0].connected
+        return any(lane.connected for lane in self._lanes[:1])
 
     @property
     def application_id(self) -> str:
         """That of the main lane; empty while it is not connected."""
-        return self._lanes[0].traffic.application_id if self._lanes else ""
+        return "".join(lane.traffic.application_id for lane in self._lanes[:1])
 
     def open(self, deadline: Deadline, retry: bool) -> None:
         """Open the main lane, if it is not.
@@ -57,29 +59,56 @@ class Lanes:
             ClientError: the first attempt has failed; with `retry`, none has succeeded in time.
         """
         with self._lock:
-            self._check()
-            main = self._lanes[0] if self._lanes else self._add(self._publisher)
-            self._lock.wait_for(
-                lambda: main.connected or self._closed or (main.error is not None and not retry),
-                deadline.left,
-            )
-            self._check()
-            if main.connected:
-                return
-            if not main.greeted and main in self._lanes:  # as if this had not been called
-                self._lanes.remove(main)
-                main.stop()
+            while True:
+                self._check()
+                main = self._lanes[0] if self._lanes else self._add(self._publisher)
+                if self._wait_for(main, deadline, retry):
+                    return
+                if main in self._lanes or not retry or deadline.passed:
+                    break
+                # Else another thread, which did not want to wait, has given up on it.
+            self._give_up(main)
         raise main.error or NotConnected(f"{self._where}: no answer in time")
+
+    def _wait_for(self, main: Lane, deadline: Deadline, retry: bool) -> bool:
+        self._lock.wait_for(
+            lambda: (
+                main.connected
+                or self._closed
+                or main not in self._lanes
+                or (main.error is not None and not retry)
+            ),
+            deadline.left,
+        )
+        self._check()
+        return main.connected
+
+    def _give_up(self, main: Lane) -> None:
+        """Have it as if a lane had not been opened, if that did not work and nobody else relies on it."""
+        if main.greeted or main not in self._lanes or not main.idle or self._publisher.pending:
+            return
+        self._lanes.remove(main)
+        main.stop()
+        self._lock.notify_all()
 
     @property
     def opened(self) -> bool:
-        """Whether there is a main lane, connected or not."""
-        return bool(self._lanes)
+        """Whether there is a main lane, connected or not, in this process."""
+        return bool(self._lanes) and not self.forked
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is another process than that which has the threads."""
+        return os.getpid() != self._process
 
     def wake(self) -> None:
         """There is something to publish."""
         for main in self._lanes[:1]:
             main.wake()
+            return
+        with self._lock:  # another thread has given up on the lane since ours has seen it
+            if not self._lanes and not self._closed:
+                self._add(self._publisher)
 
     def subscribe(self, subscription: Subscription, deadline: Deadline) -> None:
         """Add a subscription, and wait until the server has confirmed it.
@@ -183,6 +212,8 @@ class Lanes:
     def _check(self) -> None:
         if self._closed:
             raise Closed("the client is closed")
+        if self.forked:
+            raise Closed("a fork does not take a client along: make one in the process that uses it")
 
     def _add(self, publisher: Publisher | None = None) -> Lane:
         lane = Lane(self._target, self, self._lock, publisher)
@@ -198,7 +229,7 @@ class Lanes:
             if Fit.FREE in fits:
                 return self._lanes[fits.index(Fit.FREE)]
             if Fit.BUSY not in fits:
-                return self._add()
+                return self._add(None if self._lanes else self._publisher)
             if not self._lock.wait(deadline.left):
                 raise self._late(self._lanes[fits.index(Fit.BUSY)])
 

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from websockets.client import ClientProtocol
@@ -54,13 +54,32 @@ def open_socket(
             raise
     except TimeoutError:
         raise NotConnected(f"cannot connect to {url}: no answer within {timeout:g} s") from None
-    except (OSError, HTTPException) as error:  # ssl.SSLError is an OSError
+    # ssl.SSLError is an OSError; a UnicodeError tells of a name that no host can have.
+    except (OSError, HTTPException, UnicodeError) as error:
         raise NotConnected(f"cannot connect to {url}: {error}") from error
 
 
 def proxy_of(host: str, secure: bool) -> str | None:
     """Return the URL of the proxy that the environment names for a host, or None."""
     return None if proxy_bypass(host) else getproxies().get("https" if secure else "http")
+
+
+def proxy_parts(proxy: str) -> tuple[str, int, dict[str, str]]:
+    """Return host and port of a proxy, and the headers that are for it: its URL may hold credentials.
+
+    Raises:
+        NotConnected: it is none that is spoken to over HTTP.
+    """
+    try:
+        # As in curl, the scheme may be left out.
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if not host or parts.scheme != "http":
+        raise NotConnected("the environment names a proxy that is not like http://host:port")
+    authorization = basic_authorization(parts)
+    return host, port, {"Proxy-Authorization": authorization} if authorization else {}
 
 
 def _connect(uri: WebSocketURI, deadline: Deadline) -> socket.socket:
@@ -75,11 +94,9 @@ def _connect(uri: WebSocketURI, deadline: Deadline) -> socket.socket:
 
 def _through(proxy: str, uri: WebSocketURI, deadline: Deadline) -> socket.socket:
     """Have an HTTP proxy connect us (RFC 9110, section 9.3.6)."""
-    parts = urlsplit(proxy)
-    if parts.scheme != "http" or not parts.hostname:
-        raise NotConnected("the environment names a proxy that is not like http://host:port")
-    connection = HTTPConnection(parts.hostname, parts.port or 80, timeout=deadline.left)
-    connection.set_tunnel(uri.host, uri.port, _proxy_headers(parts))
+    host, port, headers = proxy_parts(proxy)
+    connection = HTTPConnection(host, port, timeout=deadline.left)
+    connection.set_tunnel(uri.host, uri.port, headers)
     try:
         connection.connect()
     except BaseException:
@@ -87,11 +104,6 @@ def _through(proxy: str, uri: WebSocketURI, deadline: Deadline) -> socket.socket
         raise
     sock: socket.socket = connection.sock
     return sock
-
-
-def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
-    authorization = basic_authorization(proxy)
-    return {"Proxy-Authorization": authorization} if authorization else {}
 
 
 def _secure(sock: socket.socket, host: str, tls: ssl.SSLContext | None, deadline: Deadline) -> socket.socket:

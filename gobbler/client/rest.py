@@ -7,6 +7,7 @@ its sessions.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import ssl
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationValueError, ProxyError, SSLError
 from urllib3.exceptions import TimeoutError as NoAnswer
 
 from gobbler.client import commands
@@ -30,13 +31,14 @@ from gobbler.client.errors import (
     Timeout,
 )
 from gobbler.client.message import Receipt
-from gobbler.client.opening import proxy_of
+from gobbler.client.opening import proxy_of, proxy_parts
 from gobbler.client.push import Push
 from gobbler.errors import BadRequest, MessageTooLarge
 
 _JSON: Final = {"Accept": "application/json"}
-_NOT_SENT: Final = (ConnectTimeoutError, ProxyError, SSLError)
+_NOT_SENT: Final = (ConnectTimeoutError, LocationValueError, ProxyError, SSLError)
 _LONGEST_REASON: Final = 300
+_SHORTEST: Final = 0.001  # urllib3 refuses a time-out of 0
 
 
 class Rest:
@@ -55,13 +57,9 @@ class Rest:
         self._user = user
         self._headers = dict(headers or {})
         self._timeout = timeout
-        parts = urlsplit(self._url)
-        proxy = proxy_of(parts.hostname or "", parts.scheme == "https")
-        self._pool = (
-            urllib3.PoolManager(ssl_context=tls)
-            if proxy is None
-            else urllib3.ProxyManager(proxy, ssl_context=tls)
-        )
+        self._tls = tls
+        self._pool: urllib3.PoolManager | None = None
+        self._process = 0
 
     def __repr__(self) -> str:
         """Show where to."""
@@ -171,7 +169,8 @@ class Rest:
 
     def close(self) -> None:
         """Close the connections that are not in use; others will be opened if it is used again."""
-        self._pool.clear()
+        if self._pool is not None:
+            self._pool.clear()
 
     def json(
         self,
@@ -225,9 +224,10 @@ class Rest:
     def _attempt(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout: float
     ) -> BaseHTTPResponse:
-        limit = urllib3.Timeout(total=None if timeout == float("inf") else timeout)
+        limit = urllib3.Timeout(total=None if timeout == float("inf") else max(timeout, _SHORTEST))
+        pool = self._connections()
         try:
-            return self._pool.request(
+            return pool.request(
                 method, self._url + path, body=body, headers=headers, timeout=limit, retries=False
             )
         except _NOT_SENT as error:
@@ -236,6 +236,25 @@ class Rest:
             raise Timeout(f"the server has not answered within {timeout:g} s") from None
         except HTTPError as error:
             raise ConnectionLost(f"the connection to {self._url} was lost: {error}") from error
+
+    def _connections(self) -> urllib3.PoolManager:
+        """Return the pool. A process that was forked has its own: two must not use one connection."""
+        pool, process = self._pool, os.getpid()
+        if pool is None or self._process != process:
+            # Where two threads come here at once, the pool that is not kept is good for one request.
+            pool = self._pool = _pool(self._url, self._tls)
+            self._process = process
+        return pool
+
+
+def _pool(url: str, tls: ssl.SSLContext | None) -> urllib3.PoolManager:
+    parts = urlsplit(url)
+    proxy = proxy_of(parts.hostname or "", parts.scheme == "https")
+    if proxy is None:
+        return urllib3.PoolManager(ssl_context=tls)
+    host, port, headers = proxy_parts(proxy)
+    place = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return urllib3.ProxyManager(place, proxy_headers=headers, ssl_context=tls)
 
 
 def _parse(answer: BaseHTTPResponse) -> Any:

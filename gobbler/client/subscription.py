@@ -13,6 +13,7 @@ from gobbler.client.errors import ClientError, MessagesLost, Timeout
 from gobbler.client.inbox import Chunk, Inbox, Item
 from gobbler.client.message import Gap, Message
 from gobbler.client.waiting import Deadline
+from gobbler.errors import BadRequest
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +89,13 @@ class Subscription:
 
         Raises:
             Timeout: none came within `timeout` seconds.
+            BadRequest: the messages are for a callback.
             MessagesLost: some before the next one cannot be had any more, and there is no `on_gap`;
                 call it again for the next one.
         """
+        if self._callback is not None:
+            # The inbox is that of all callbacks.
+            raise BadRequest("the messages of this subscription are for its callback")
         while True:
             try:
                 item = self._items.popleft()
@@ -122,7 +127,8 @@ class Subscription:
                 return
             try:
                 self._give(item)
-            except Exception:  # the top of what the callbacks' thread calls
+            # The top of what the callbacks' thread calls; sys.exit() must not end all other callbacks.
+            except (Exception, SystemExit):
                 log.exception("the callback of %s failed", self.topic)
 
     def _give(self, item: Item) -> None:
@@ -189,5 +195,5 @@ class Callbacks:
         while (chunk := self.inbox.take(Deadline(None))) is not None:
             try:
                 chunk.handle(chunk.items)
-            except Exception:  # the top of this thread
+            except (Exception, SystemExit):  # the top of this thread
                 log.exception("a callback failed")

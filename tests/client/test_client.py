@@ -25,6 +25,7 @@ from gobbler.client import (
     Settings,
     Timeout,
 )
+from tests.client.proxy import Proxy
 from tests.system.server import ROOT, ServerProcess, eventually
 
 UNICODE = "/größe/日本/🙂"
@@ -365,6 +366,62 @@ class TestClient:
             for number in range(2000):
                 publisher.publish_nowait(topic, str(number))
         assert [each.text for each in client.fetch(topic, 0, 5000)] == [str(number) for number in range(2000)]
+
+    def test_closing_waits_for_the_next_connection_where_something_waits_for_that(
+        self, server: ServerProcess, client: Client, topic: str
+    ) -> None:
+        with Proxy(server.port) as proxy:
+            with Client(proxy.url, settings=Settings(first_delay=0.3)) as publisher:
+                proxy.cut()
+                deadline = eventually()
+                while publisher.connected:
+                    deadline.again()
+                for number in range(10):
+                    publisher.publish_nowait(topic, str(number))
+            assert [each.text for each in client.fetch(topic)] == [str(number) for number in range(10)]
+
+    def test_closing_says_what_has_come_to_nothing(
+        self, server: ServerProcess, topic: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with Proxy(server.port) as proxy:
+            client = Client(proxy.url)
+            client.connect()
+            proxy.open = False
+            proxy.cut()
+            deadline = eventually()
+            while client.connected:
+                deadline.again()
+            client.publish_nowait(topic, "x")
+            client.close(0.05)
+        assert "1 messages are not answered in time" in caplog.text
+
+    def test_a_fork_does_not_take_it_along(self, url: str, topic: str) -> None:
+        program = """
+import os, sys
+from gobbler.client import Client, Closed
+client = Client(sys.argv[1])
+client.connect()
+child = os.fork()
+if child:
+    status = os.waitpid(child, 0)[1]
+    client.publish(sys.argv[2], "x")
+    client.close()
+    sys.exit(status)
+topic = sys.argv[2]
+for call in client.connect, lambda: client.publish(topic, "x"), lambda: client.fetch(topic):
+    try:
+        call()
+    except Closed as error:
+        assert "fork" in str(error)
+    else:
+        sys.exit("it went through")
+client.close()
+with Client(sys.argv[1]) as other:
+    other.publish(topic, "x")
+"""
+        command = [sys.executable, "-c", program, url, topic]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_a_callback_may_close_it(self, url: str, topic: str) -> None:
         client = Client(url)

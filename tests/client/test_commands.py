@@ -28,6 +28,17 @@ def test_a_send_is_read_as_it_was_meant(headers: dict[str, Any], body: bytes) ->
     assert (json.loads(sent.headers) if sent.headers else {}) == headers
 
 
+@pytest.mark.parametrize("body", [bytearray(b"\0a"), memoryview(b"\0a")])
+def test_a_body_that_is_like_bytes(body: Any) -> None:
+    assert commands.encode_body(body) == b"\0a"
+
+
+@pytest.mark.parametrize("body", [5, None, [1, 2]])
+def test_a_body_that_is_neither_bytes_nor_text(body: Any) -> None:
+    with pytest.raises(TypeError):
+        commands.encode_body(body)
+
+
 def test_a_body_of_text_is_utf_8() -> None:
     sent = parse(commands.send("/a/", "x", None, "größer\n\n"))
     assert sent == Send(b"/a", b"x", b"", "größer\n\n".encode())
@@ -93,8 +104,9 @@ def test_headers_of_http() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("", "x"), ("a b", "x"), ("a:", "x"), ("a", "x\ny"), ("a", "\0")]
+    ("name", "value"),
+    [("", "x"), ("a b", "x"), ("a:", "x"), ("a", "x\ny"), ("a", "\0"), ("a", 1), ("a", None), (1, "x")],
 )
-def test_headers_that_http_does_not_allow(name: str, value: str) -> None:
+def test_headers_that_http_does_not_allow(name: Any, value: Any) -> None:
     with pytest.raises(InvalidMessage, match="cannot be sent over HTTP"):
         commands.http_headers({name: value})

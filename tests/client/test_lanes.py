@@ -5,10 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from gobbler.client import Client, Closed, Message, NotConnected, Settings
+from gobbler.client import Client, Closed, Message, NotConnected, Settings, commands
 from gobbler.client.connection import READ_BYTES
+from gobbler.client.fetches import Fetch
 from gobbler.client.inbox import MESSAGE_BYTES
+from gobbler.client.waiting import Deadline
 from tests.client.proxy import Proxy
+from tests.client.scripted import SECONDS, Background
 from tests.system.server import ServerProcess, eventually
 
 BODY = b"x" * 1000
@@ -223,6 +226,54 @@ class TestInTime:
             client.connect(0.05, retry=True)
         proxy.open = True
         assert len(client.fetch(topic, timeout=20)) == 1
+
+
+class TestNobodyAnswers:
+    """The first attempt to connect fails while several threads have something to do."""
+
+    @pytest.fixture
+    def apart(self, server: ServerProcess) -> Iterator[tuple[Proxy, Client]]:
+        with Proxy(server.port) as proxy:
+            proxy.open = False
+            client = Client(proxy.url, settings=Settings(first_delay=0.05, longest_delay=0.05))
+            yield proxy, client
+            client.close()
+
+    def test_who_waits_for_a_connection_gets_it(self, apart: tuple[Proxy, Client], topic: str) -> None:
+        """Another thread that does not wait must not take it away."""
+        proxy, client = apart
+        connecting = Background(lambda: client.connect(SECONDS, retry=True))
+        deadline = eventually()
+        for _ in range(20):
+            while not client._lanes.opened:
+                deadline.again()
+            with pytest.raises(NotConnected):
+                client.connect()
+        proxy.open = True
+        connecting.result()
+        assert client.publish(topic, "x").id == 1
+
+    def test_what_waits_for_a_connection_is_published(self, apart: tuple[Proxy, Client], topic: str) -> None:
+        proxy, client = apart
+        connecting = Background(client.connect)
+        deadline = eventually()
+        while not client._lanes.opened:
+            deadline.again()
+        command = commands.send(topic, "m", None, b"x")
+        publication = client._publisher.submit(command, "m", False, Deadline(SECONDS))
+        with pytest.raises(NotConnected):
+            connecting.result()
+        client._lanes.wake()
+        proxy.open = True
+        assert publication.result(SECONDS).id == 1
+
+    def test_whoever_opens_the_first_can_publish(self, apart: tuple[Proxy, Client], topic: str) -> None:
+        """A fetch that comes when another thread has just given up."""
+        proxy, client = apart
+        proxy.open = True
+        fetch = Fetch(topic.encode(), 0, 1)
+        client._lanes.fetch(fetch, Deadline(SECONDS))
+        assert client.publish(topic, "x", timeout=SECONDS).id == 1
 
 
 def test_after_the_end_nothing_begins(url: str, topic: str) -> None:

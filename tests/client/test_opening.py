@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Client, NotConnected, Receipt, Refused
-from gobbler.client.opening import open_socket, proxy_of
+from gobbler.client import Client, NotConnected, Receipt, Refused, Rest
+from gobbler.client.opening import open_socket, proxy_of, proxy_parts
 from gobbler.protocol import notification
 from gobbler.websocket.frames import encode
 from tests.client.scripted import Background, Scripted
@@ -222,11 +222,34 @@ class TestProxy:
             with pytest.raises(NotConnected):
                 opened(ws(url))
 
-    def test_it_must_speak_http(self, url: str, through: Callable[[str], None]) -> None:
-        through("socks5://user:secret@127.0.0.1:1")
+    def test_rest_goes_through_it_too(self, url: str, through: Callable[[str], None]) -> None:
+        with HttpProxy(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
+            through(f"http://ford:p%40ss@127.0.0.1:{proxy.port}")
+            rest = Rest(url)
+            with pytest.raises(Refused, match="407"):
+                rest.health()
+            rest.close()
+        assert proxy.asked.startswith(b"GET " + url.encode() + b"/admin/healthcheck HTTP/1.")
+        assert b"\r\nproxy-authorization: basic zm9yzdpwqhnz\r\n" in proxy.asked.lower()
+
+    @pytest.mark.parametrize("scheme", ["", "http://"])
+    def test_its_scheme_may_be_left_out(self, scheme: str) -> None:
+        assert proxy_parts(f"{scheme}proxy:3128/") == ("proxy", 3128, {})
+        assert proxy_parts(f"{scheme}[::1]") == ("::1", 80, {})
+
+    @pytest.mark.parametrize(
+        "proxy", ["socks5://user:secret@127.0.0.1:1", "http://", "http://secret:99999", "http://[secret"]
+    )
+    def test_it_must_speak_http(self, url: str, through: Callable[[str], None], proxy: str) -> None:
+        through(proxy)
         with pytest.raises(NotConnected, match="like http://host:port") as failed:
             opened(ws(url))
         assert "secret" not in str(failed.value)
+        client = Client(url)
+        with pytest.raises(NotConnected, match="like http://host:port") as failed:
+            client.rest.health()
+        assert "secret" not in str(failed.value)
+        client.close()
 
     def test_hosts_can_be_left_out(
         self, through: Callable[[str], None], monkeypatch: pytest.MonkeyPatch

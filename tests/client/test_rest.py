@@ -2,6 +2,8 @@
 
 import base64
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -23,7 +25,7 @@ from gobbler.client import (
     Timeout,
 )
 from tests.client.scripted import Background, Scripted
-from tests.system.server import ServerProcess
+from tests.system.server import ROOT, ServerProcess
 
 FCM = ("--fcm", "--fcm-api-key", "secret-key", "--fcm-endpoint", "http://127.0.0.1:9/send")
 
@@ -139,6 +141,34 @@ def test_nobody_is_there() -> None:
     for call in calls:
         with pytest.raises(NotConnected, match=f"cannot connect to http://127.0.0.1:{port}"):
             call()
+
+
+@pytest.mark.parametrize("host", ["a..b", "a b", "x" * 64])
+def test_a_host_that_cannot_be(host: str) -> None:
+    rest = Rest(f"http://{host}:1")
+    with pytest.raises(NotConnected):
+        rest.publish("/a", "x")
+    rest.close()
+
+
+def test_a_fork_does_not_share_connections(url: str, topic: str) -> None:
+    """Whose answer is whose could not be told."""
+    program = """
+import os, sys
+from gobbler.client import Rest
+rest = Rest(sys.argv[1])
+rest.health()
+child = os.fork()
+for number in range(100):
+    name = f"{child == 0}-{number}"
+    assert rest.publish(sys.argv[2], "x", message_id=name).message_id == name
+rest.close()
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+    command = [sys.executable, "-c", program, url, topic]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class TestNoAnswer:

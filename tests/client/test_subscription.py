@@ -1,11 +1,12 @@
 """Subscriptions as their readers see them; the thread of the callbacks."""
 
 import logging
+import sys
 import threading
 
 import pytest
 
-from gobbler.client import Gap, Message, MessagesLost, Subscription, Timeout
+from gobbler.client import BadRequest, Gap, Message, MessagesLost, Subscription, Timeout
 from gobbler.client.inbox import Chunk, Inbox, Item
 from gobbler.client.subscription import Callbacks, OnGap, OnMessage
 from gobbler.client.waiting import Deadline
@@ -124,6 +125,14 @@ class TestCallback:
         assert record.getMessage() == "the callback of /a failed"
         assert "no even ids" in caplog.text
 
+    def test_to_leave_it_ends_no_other(self, caplog: pytest.LogCaptureFixture) -> None:
+        subscription(lambda each: sys.exit(1)).handle([message(1)])
+        assert "the callback of /a failed" in caplog.text
+
+    def test_its_messages_are_for_nobody_else(self) -> None:
+        with pytest.raises(BadRequest, match="for its callback"):
+            subscription(print).get(0)
+
     def test_it_is_not_called_after_the_end(self) -> None:
         seen: list[int] = []
 
@@ -161,6 +170,7 @@ class TestCallbacks:
         callbacks = Callbacks(1000)
         done = threading.Event()
         callbacks.call(lambda: 1 / 0)
+        callbacks.call(sys.exit)
         callbacks.call(done.set)
         assert done.wait(10)
         callbacks.close(Deadline(10))
