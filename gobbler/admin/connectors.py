@@ -86,7 +86,7 @@ def _state(connector: Connector) -> dict[str, Any]:
         return {"state": "sending" if connector.on else "off", "cause": None}
     waiting = "paused" if isinstance(cause, Pause) else "waiting"
     state = "trying" if breaker.state == HALF_OPEN else waiting
-    return {"state": state, "cause": one_line(redact(f"{cause.reason} {cause.text}".rstrip()))}
+    return {"state": state, "cause": one_line(redact(f"{cause.reason}: {cause.text}".removesuffix(": ")))}
 
 
 def _failures(connector: Connector) -> list[dict[str, Any]]:

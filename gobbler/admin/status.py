@@ -94,6 +94,7 @@ def _option(config: Config, option: Option, shown: object) -> dict[str, Any]:
     return {
         "name": option.flag,
         "value": shown,
+        "takes": option.kind.metavar,
         "group": option.group,
         "changed": getattr(config, option.name) != option.kind.read(option.default),
         "help": option.help,

@@ -96,7 +96,7 @@ def test_states_and_why(rig: Rig, cause: Pause | Outage, state: str) -> None:
         while not breaker.failed(breaker.enter(), cause):
             pass
     one = found(ask(rig))
-    text = f"{cause.reason} {cause.text}".strip().replace("\n", "\\n")
+    text = f"{cause.reason}: {cause.text}".removesuffix(": ").replace("\n", "\\n")
     assert (one["on"], one["state"], one["cause"]) == (True, state, text)
     rig.connector.turn_off(1)
     one = found(ask(rig))

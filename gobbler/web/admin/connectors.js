@@ -85,15 +85,15 @@ export class ConnectorsView {
       h(
         "div",
         { class: "heading" },
-        h("h3", { id: title }, NAMES[name] ?? name),
+        h("h2", { id: title }, NAMES[name] ?? name),
         h("span", { class: "badge", role: "status" }),
         toggles && toggle,
       ),
       h("p", { class: "problem box cause", hidden: true }),
       h("dl", { class: "facts" }),
-      h("h4", {}, "What failed last"),
+      h("h3", {}, "What failed last"),
       h("ul", { class: "failures" }),
-      h("p", { class: "empty none" }, "Nothing has failed since the server was started."),
+      h("p", { class: "empty none", hidden: true }, "Nothing has failed since the server was started."),
     );
   }
 
@@ -166,14 +166,14 @@ function fillFacts(where, one) {
   /** @type {[string, string][]} */
   const facts = [
     ["Sent", number(one.sent ?? 0)],
-    ["Devices waiting", number(one.queue ?? 0)],
-    ["of these for another try", number(one.delayed ?? 0)],
+    [one.name === "sms" ? "Waiting" : "Devices waiting", number(one.queue ?? 0)],
+    ["Of these, to be retried", number(one.delayed ?? 0)],
     ["Refused", sum(one.failed)],
-    ["Tried again", sum(one.retried)],
-    ["Subscriptions", one.name === "sms" ? "–" : number(one.subscriptions ?? 0)],
-    ["Dead tokens removed", number(one.removed ?? 0)],
+    ["Retries", sum(one.retried)],
     ["Messages missed", number(one.lost ?? 0)],
   ];
+  // Nobody subscribes to SMS: each message names its own number.
+  if (one.name !== "sms") facts.push(["Subscriptions", number(one.subscriptions ?? 0)], ["Dead tokens removed", number(one.removed ?? 0)]);
   reconcile(
     where,
     facts,

@@ -5,7 +5,7 @@
  */
 
 import { ConnectorsView } from "./connectors.js";
-import { element, h, refreshTimes, setText, toast } from "./dom.js";
+import { clamped, element, h, refreshTimes, setText, toast } from "./dom.js";
 import { MessagesView } from "./messages.js";
 import { Overview } from "./overview.js";
 import { openPublisher, preparePublisher } from "./publisher.js";
@@ -84,8 +84,8 @@ class Dashboard {
       if (link.hash === `#${known}`) link.scrollIntoView({ block: "nearest", inline: "center" });
     }
     document.title = `${view.title} · Gobbler`;
-    const heading = h("h2", { tabindex: -1 }, view.title);
-    element("main").replaceChildren(heading, view.element);
+    const heading = clamped(h("h1", { tabindex: -1 }, view.title));
+    element("main").replaceChildren(heading, h("p", { id: "loading", class: "empty loading" }, "Loading …"), view.element);
     if (chosen) {
       window.scrollTo(0, 0);
       heading.focus({ preventScroll: true });
@@ -136,10 +136,11 @@ class Dashboard {
 
 /** @param {string} text what is wrong with the section that is shown; "" where nothing is */
 function showProblem(text) {
+  document.getElementById("loading")?.remove();
   const known = document.getElementById("problem");
   if (!text) known?.remove();
   else if (known) setText(known, text);
-  else element("main").querySelector("h2")?.after(h("p", { id: "problem", class: "problem box", role: "alert" }, text));
+  else element("main").querySelector("h1")?.after(h("p", { id: "problem", class: "problem box", role: "alert" }, text));
 }
 
 new Dashboard().start();

@@ -9,6 +9,9 @@ import { serverTime } from "./server.js";
 
 /** @typedef {Node | string | null | undefined | false} Child */
 
+/** Names up to here are never cut. */
+const SHORT = 60;
+
 /**
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
@@ -134,12 +137,25 @@ export function cell(label, name, ...children) {
 }
 
 /**
+ * A name that may be a thousand characters long: the page shows its first lines, and all of it on hover.
+ *
+ * @template {HTMLElement} T
+ * @param {T} made
+ * @returns {T}
+ */
+export function clamped(made) {
+  made.classList.add("clamp");
+  if ((made.textContent ?? "").length > SHORT) made.title = made.textContent ?? "";
+  return made;
+}
+
+/**
  * @param {string} title
  * @param {string} name a class
  * @param {...Child} children
  */
 export function card(title, name, ...children) {
-  return h("section", { class: `card ${name}`, "aria-label": title }, h("h3", {}, title), ...children);
+  return h("section", { class: `card ${name}`, "aria-label": title }, h("h2", {}, title), ...children);
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cell, element, h, reconcile, setText, table, when } from "./dom.js";
+import { cell, clamped, element, h, reconcile, setText, table, when } from "./dom.js";
 import { moment, number, size } from "./format.js";
 import { openPublisher } from "./publisher.js";
 import { get } from "./server.js";
@@ -32,7 +32,7 @@ export class MessagesView {
    */
   constructor(_page, parameters) {
     this.topic = parameters.get("topic") ?? "";
-    if (this.topic) this.title = `Messages of ${this.topic}`;
+    if (this.topic) this.title = `Messages in ${this.topic}`;
     for (const name of ["from", "before"]) {
       const id = parameters.get(name);
       if (id !== null) this.#place = { [name]: id };
@@ -45,7 +45,8 @@ export class MessagesView {
       { title: "Body" },
       { title: "Size", class: "number" },
     ]);
-    this.empty = h("p", { class: "empty", hidden: true });
+    this.empty = h("p", { class: "empty", hidden: Boolean(this.topic) }, "Which topic? Enter one, or choose it from ", h("a", { href: "#topics" }, "all topics"), ".");
+    this.body.table.hidden = true; // until there is something in it
     this.gaps = h("p", { class: "problem box", hidden: true });
     this.summary = h("p", { class: "summary" });
     this.paused = h("p", { class: "hint", hidden: true, role: "status" }, "New messages are shown when this one is closed.");
@@ -122,7 +123,7 @@ export class MessagesView {
           this.#place = place();
           this.#page = null;
           await this.refresh();
-          element("main").querySelector("h2")?.scrollIntoView({ block: "nearest" });
+          element("main").querySelector("h1")?.scrollIntoView({ block: "nearest" });
         },
       },
       text,
@@ -134,12 +135,7 @@ export class MessagesView {
   }
 
   async refresh() {
-    if (!this.topic) {
-      this.body.table.hidden = true;
-      this.empty.hidden = false;
-      setText(this.empty, "Which topic? The list of topics leads here, too.");
-      return;
-    }
+    if (!this.topic) return;
     const place = this.#place;
     const reading = this.#page !== null && this.body.body.querySelector("[aria-expanded=true]") !== null;
     this.paused.hidden = !reading || Object.keys(place).length > 0;
@@ -160,9 +156,10 @@ export class MessagesView {
     this.pager.hidden = older === null && newer === null;
     this.body.table.hidden = !messages.length;
     this.empty.hidden = messages.length > 0;
-    setText(this.empty, page.lastId < page.firstId ? "This topic holds no messages." : "There are no messages here.");
-    const kept = `ids ${number(page.firstId)} to ${number(page.lastId)} are kept`;
-    setText(this.summary, first ? `${number(first.id)} to ${number(last.id)}; ${kept}` : "");
+    const nothing = page.lastId < page.firstId;
+    const kept = `${number(page.firstId)} to ${number(page.lastId)}`;
+    setText(this.empty, nothing ? "This topic holds no messages." : `There are no messages here: the ids ${kept} are kept.`);
+    setText(this.summary, first ? `Ids ${number(first.id)} to ${number(last.id)} of ${kept}` : "");
     this.gaps.hidden = !gaps.length;
     setText(this.gaps, `Cannot be read: ${gaps.map((/** @type {Json} */ gap) => `${number(gap.first)} to ${number(gap.last)}`).join(", ")}`);
     const rows = messages.toReversed().flatMap((/** @type {Json} */ one) => [{ one }, { one, detail: true }]);
@@ -204,8 +201,8 @@ function row(one, topic) {
     { class: "message" },
     cell("Id", "id", button),
     cell("Time", "", when(one.time)),
-    cell("Topic", "name", one.path === topic ? h("span", { class: "soft" }, one.path) : one.path),
-    cell("From", "", one.userId || h("span", { class: "soft" }, "–")),
+    cell("Topic", "name", clamped(h("span", { class: one.path === topic ? "soft" : "" }, one.path))),
+    cell("From", "name", one.userId && clamped(h("span", {}, one.userId)) || h("span", { class: "soft" }, "–")),
     cell("Body", "preview", Object.keys(one.filters).length > 0 && h("span", { class: "pill" }, "filtered"), preview(one)),
     cell("Size", "number", size(one.bodyBytes)),
   );
@@ -266,7 +263,7 @@ function details(one) {
     "div",
     {},
     h("dl", { class: "facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-    h("h4", {}, "Headers"),
+    h("h2", {}, "Headers"),
     headers ? pre("Headers", JSON.stringify(one.headers, null, 2)) : h("p", { class: "soft" }, "none"),
     ...bodyOf(one),
   );
@@ -284,7 +281,7 @@ function pre(label, text) {
 function bodyOf(one) {
   const address = `/admin/api/body?${new URLSearchParams({ topic: one.path, id: String(one.id) })}`;
   const download = h("a", { href: address, download: `message-${one.id}.bin` }, `Download (${size(one.bodyBytes)})`);
-  const heading = h("div", { class: "heading" }, h("h4", {}, "Body"));
+  const heading = h("div", { class: "heading" }, h("h2", {}, "Body"));
   if (!one.bodyBytes) return [heading, h("p", { class: "soft" }, "empty")];
   if (one.bodyBase64 !== undefined) {
     heading.append(download);
@@ -295,7 +292,7 @@ function bodyOf(one) {
   if (whole) heading.append(...formatter(one.body, shown));
   else if (one.bodyBytes <= WHOLE_BYTES) heading.append(wholeButton(address, shown));
   heading.append(download);
-  return [heading, shown, whole ? "" : h("p", { class: "hint" }, "This is only the beginning.")];
+  return [heading, shown, whole ? "" : h("p", { class: "hint" }, `This is only the beginning of ${size(one.bodyBytes)}.`)];
 }
 
 /**
@@ -365,11 +362,12 @@ function wholeButton(address, shown) {
 function hexadecimal(base64, size) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).subarray(0, HEX_BYTES);
   const lines = [];
-  for (let at = 0; at < bytes.length; at += 16) {
-    const some = [...bytes.subarray(at, at + 16)];
+  const many = matchMedia("(max-width: 40rem)").matches ? 8 : 16; // what fits into a line
+  for (let at = 0; at < bytes.length; at += many) {
+    const some = [...bytes.subarray(at, at + many)];
     const hex = some.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
     const text = some.map((byte) => (byte > 31 && byte < 127 ? String.fromCharCode(byte) : ".")).join("");
-    lines.push(`${at.toString(16).padStart(4, "0")}  ${hex.padEnd(47)}  ${text}`);
+    lines.push(`${at.toString(16).padStart(4, "0")}  ${hex.padEnd(many * 3 - 1)}  ${text}`);
   }
   if (size > bytes.length) lines.push(`… ${number(size - bytes.length)} more bytes`);
   return lines.join("\n");

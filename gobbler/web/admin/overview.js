@@ -4,11 +4,12 @@
  * @module
  */
 
-import { card, cell, h, reconcile, setText, table } from "./dom.js";
+import { card, cell, clamped, h, reconcile, setText, table } from "./dom.js";
 import { duration, number, percent, plural, rate, size } from "./format.js";
 import { Plot } from "./plots.js";
 import { get, serverTime, setServerTime } from "./server.js";
 import { stateOf } from "./connectors.js";
+import { told } from "./system.js";
 
 /**
  * @typedef {import("./server.js").Point} Point
@@ -53,13 +54,14 @@ export class Overview {
     const slow = table("The slowest readers", [
       { title: "User" },
       { title: "Queued", class: "number" },
-      { title: "Full for", class: "number" },
+      { title: "Blocked for", class: "number" },
     ]);
     this.slowTable = slow.table;
+    slow.table.hidden = true;
     this.slow = slow.body;
-    this.noSlow = h("p", { class: "empty" }, "Everybody keeps up.");
+    this.noSlow = h("p", { class: "empty", hidden: true }, "Everybody keeps up.");
     this.connectors = h("ul", { class: "lines" });
-    this.noConnectors = h("p", { class: "empty" }, "No connector is turned on.");
+    this.noConnectors = h("p", { class: "empty", hidden: true }, "No connector is turned on.");
     this.element = h(
       "div",
       {},
@@ -70,7 +72,7 @@ export class Overview {
         { class: "cards" },
         card("Server", "", this.facts),
         card("Slow readers", "", this.slowTable, this.noSlow, h("a", { href: "#sessions" }, "All sessions")),
-        card("Connectors", "", this.connectors, this.noConnectors, h("a", { href: "#connectors" }, "All about them")),
+        card("Connectors", "", this.connectors, this.noConnectors, h("a", { href: "#connectors" }, "All connectors")),
       ),
     );
     this.show = () => this.#showRates();
@@ -123,7 +125,7 @@ export class Overview {
       this.problems,
       ill,
       (check) => `${check.name} ${check.problem}`,
-      (check) => h("li", {}, h("strong", {}, check.name), ": ", check.problem),
+      (check) => h("li", {}, h("strong", {}, check.name), ": ", told(check)),
     );
   }
 
@@ -168,9 +170,9 @@ export class Overview {
         h(
           "tr",
           {},
-          cell("User", "name", one.userId || h("span", { class: "soft" }, "no user id")),
+          cell("User", "name", one.userId && clamped(h("span", {}, one.userId)) || h("span", { class: "soft" }, "no user id")),
           cell("Queued", "number"),
-          cell("Full for", "number"),
+          cell("Blocked for", "number"),
         ),
       (row, one) => {
         setText(row.children[1], size(one.queuedBytes));

@@ -5,7 +5,7 @@
  */
 
 import { h, setText } from "./dom.js";
-import { ago, clock } from "./format.js";
+import { clock } from "./format.js";
 
 /**
  * @typedef {import("./server.js").Point} Point
@@ -66,6 +66,7 @@ export class Plot {
     this.number = h("strong", { class: "value" }, "–");
     this.scale = h("span", { class: "scale", "aria-hidden": "true" });
     this.note = h("p", { class: "note" });
+    this.now = h("p", { class: "end", "aria-hidden": "true" }, "now");
     this.paths = series.map((_, index) => ({
       area: svg("path", { class: `area series-${index}` }),
       line: svg("path", { class: `line series-${index}`, "vector-effect": "non-scaling-stroke" }),
@@ -74,13 +75,13 @@ export class Plot {
     this.drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
     this.drawing.append(...this.paths.flatMap(({ area, line }) => [area, line]), this.cursor);
     const legend = series.length > 1 && h("p", { class: "legend" }, ...series.map((one, index) => legendOf(one, index)));
-    const value = h("p", { class: "now" }, this.number, " ", h("span", { class: "unit" }, unit));
+    const value = h("div", { class: "now" }, h("p", {}, this.number, " ", h("span", { class: "unit" }, unit)), legend);
     this.element = h(
       "figure",
       { class: "plot" },
       h("figcaption", {}, h("span", { class: "title" }, title), value),
       h("div", { class: "drawing" }, this.scale, /** @type {any} */ (this.drawing)),
-      h("div", { class: "below" }, this.note, legend),
+      h("div", { class: "below" }, this.note, this.now),
     );
     this.drawing.addEventListener("pointermove", (event) => this.#point(/** @type {PointerEvent} */ (event)));
     this.drawing.addEventListener("pointerleave", () => this.#unpoint());
@@ -97,7 +98,7 @@ export class Plot {
     const x = points.map((point) => WIDTH - ((end - point.time) / SECONDS) * WIDTH);
     values.forEach((some, index) => this.#draw(index, x, some, top));
     setText(this.number, points.length ? this.format(values[0].at(-1) ?? 0) : "–");
-    setText(this.scale, this.format(top));
+    setText(this.scale, this.unit === "/s" ? `${this.format(top)} /s` : this.format(top));
     this.drawing.setAttribute("aria-label", this.#summary(values[0], highest));
     if (!this.#pointed) this.#unpoint();
   }
@@ -152,18 +153,17 @@ export class Plot {
     this.cursor.setAttribute("x1", x);
     this.cursor.setAttribute("x2", x);
     this.cursor.classList.add("shown");
-    const values = this.series.map((one) => {
-      const name = this.series.length > 1 ? `${one.name} ` : "";
-      return `${name}${this.format(one.value(nearest))} ${this.unit}`;
-    });
-    setText(this.note, `${clock(nearest.time)} · ${values.join(", ")}`);
+    const several = this.series.length > 1;
+    const values = this.series.map((one) => `${several ? `${one.name} ` : ""}${this.format(one.value(nearest))}`);
+    setText(this.note, `${clock(nearest.time)} · ${values.join(", ")} ${several ? "" : this.unit}`.trim());
+    this.now.hidden = true;
   }
 
   #unpoint() {
     this.#pointed = false;
     this.cursor.classList.remove("shown");
-    const [first, last] = [this.#points[0], this.#points.at(-1)];
-    setText(this.note, first && last ? `since ${ago(Math.max(2, last.time - first.time + 1))}` : "no samples yet");
+    setText(this.note, this.#points.length ? `${SECONDS / 60} min ago` : "no samples yet");
+    this.now.hidden = !this.#points.length;
   }
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cell, h, reconcile, setText, table, when } from "./dom.js";
+import { cell, clamped, h, reconcile, setText, table, when } from "./dom.js";
 import { duration, number, plural, size } from "./format.js";
 import { OffsetPager, searchField } from "./paging.js";
 import { get } from "./server.js";
@@ -36,7 +36,7 @@ export class SessionsView {
       { id: "order", onchange: () => this.pager.first() },
       ...Object.entries(ORDERS).map(([value, text]) => h("option", { value }, text)),
     );
-    this.summary = h("p", { class: "summary", role: "status" });
+    this.summary = h("p", { class: "summary" }); // not a status: it changes all the time
     const { table: made, body } = table("Sessions", [
       { title: "User" },
       { title: "Application id" },
@@ -44,9 +44,10 @@ export class SessionsView {
       { title: "Subscriptions" },
       { title: "State" },
       { title: "Queued", class: "number" },
-      { title: "Full for", class: "number" },
+      { title: "Blocked for", class: "number" },
     ]);
     this.table = made;
+    made.hidden = true; // until there is something in it
     this.body = body;
     this.empty = h("p", { class: "empty", hidden: true });
     const order = h("div", { class: "field" }, h("label", { for: "order" }, "Order"), this.order);
@@ -87,13 +88,13 @@ function row(one) {
   return h(
     "tr",
     {},
-    cell("User", "name", one.userId || h("span", { class: "soft" }, "no user id")),
+    cell("User", "name", one.userId && clamped(h("span", {}, one.userId)) || h("span", { class: "soft" }, "no user id")),
     cell("Application id", "id two", one.applicationId),
     cell("Connected", "", when(one.since)),
-    cell("Subscriptions", "topics"),
+    cell("Subscriptions", "name topics wide"),
     cell("State", "two"),
     cell("Queued", "number"),
-    cell("Full for", "number"),
+    cell("Blocked for", "number"),
   );
 }
 
@@ -139,7 +140,7 @@ function fillTopics(where, { subscriptions, topics }) {
 
 /** @param {string} topic */
 function link(topic) {
-  return h("a", { href: `#messages?${new URLSearchParams({ topic })}` }, topic);
+  return clamped(h("a", { href: `#messages?${new URLSearchParams({ topic })}` }, topic));
 }
 
 /** @param {Json} one */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cell, h, reconcile, setText, table } from "./dom.js";
+import { cell, clamped, h, reconcile, setText, table } from "./dom.js";
 import { number } from "./format.js";
 import { OffsetPager, Pager, searchField } from "./paging.js";
 import { get } from "./server.js";
@@ -45,6 +45,7 @@ class TopicList {
       { title: "Devices" },
     ]);
     this.table = made;
+    made.hidden = true; // until there is something in it
     this.body = body;
     this.empty = h("p", { class: "empty", hidden: true });
     this.element = h(
@@ -72,9 +73,9 @@ class TopicList {
         h(
           "tr",
           {},
-          cell("Topic", "name", h("a", { href: `#subscriptions?${new URLSearchParams({ topic })}` }, topic)),
+          cell("Topic", "name", clamped(h("a", { href: `#subscriptions?${new URLSearchParams({ topic })}` }, topic))),
           cell("Clients", "number"),
-          cell("Devices", ""),
+          cell("Devices", "two devices"),
         ),
       (made, { numbers }) => {
         const { clients = 0, ...devices } = numbers;
@@ -116,8 +117,9 @@ class SubscriberList {
       { title: "Subscribed to" },
     ]);
     this.table = made;
+    made.hidden = true; // until there is something in it
     this.body = body;
-    this.summary = h("p", { class: "summary", role: "status" });
+    this.summary = h("p", { class: "summary" });
     this.element = h(
       "div",
       { class: "card" },
@@ -152,8 +154,8 @@ function subscriber(one) {
     "tr",
     {},
     cell("Through", "", through),
-    cell("User", "name", one.userId || h("span", { class: "soft" }, "–")),
-    cell("Id", "id", one.applicationId ?? one.device ?? "–"),
-    cell("Subscribed to", "", one.topic),
+    cell("User", "name", one.userId && clamped(h("span", {}, one.userId)) || h("span", { class: "soft" }, "–")),
+    cell("Application id or device", "id two", one.applicationId ?? one.device ?? "–"),
+    cell("Subscribed to", "name wide", clamped(h("span", {}, one.topic))),
   );
 }

@@ -19,9 +19,9 @@ export class SystemView {
     this.process = h("dl", { class: "facts" });
     this.storage = h("dl", { class: "facts" });
     this.measured = h("p", { class: "hint" });
-    this.meter = h("meter", { min: 0, max: 1, low: 0.7, high: 0.95, optimum: 0, "aria-label": "How full the disk is" });
+    this.meter = h("meter", { hidden: true, min: 0, max: 1, low: 0.7, high: 0.95, optimum: 0, "aria-label": "How full the disk is" });
     this.errors = h("dl", { class: "facts" });
-    this.noErrors = h("p", { class: "empty" }, "No errors since the server was started.");
+    this.noErrors = h("p", { class: "empty", hidden: true }, "No errors since the server was started.");
     this.changed = h("input", { id: "changed", type: "checkbox", onchange: () => this.#filter() });
     const { table: made, body } = table("Options", [{ title: "Option" }, { title: "Value" }, { title: "What it is" }]);
     this.options = body;
@@ -71,7 +71,7 @@ export class SystemView {
           "li",
           { "data-state": problem ? "bad" : "good" },
           h("strong", {}, name),
-          h("span", {}, problem ?? "well"),
+          h("span", {}, problem ? told({ name, problem }) : "passes"),
         ),
     );
   }
@@ -88,7 +88,7 @@ export class SystemView {
       ["Running for", duration(seconds)],
       ["Processor", `${percent(status.processorSeconds / Math.max(seconds, 1))} on average`],
       ["Memory", size(status.memoryBytes)],
-      ["Slow reader turns", number(status.slowReaderTurns)],
+      ["Readers that became slow", number(status.slowReaderTurns)],
     ]);
   }
 
@@ -101,18 +101,18 @@ export class SystemView {
       ["Messages", storage.messages === "file" ? "commit log in files" : `memory, up to ${size(storage.memoryBytes)}`],
       ["Keys and values", { file: "SQLite file", memory: "memory", postgres: "PostgreSQL" }[/** @type {string} */ (storage.keys)] ?? storage.keys],
     ];
-    facts.push(["Topics", known ? number(measured.partitions) : "…"], ["Messages take", known ? size(measured.bytes) : "…"]);
+    facts.push(["Topics", known ? number(measured.partitions) : "…"], ["Size of all messages", known ? size(measured.bytes) : "…"]);
     if (storage.messages === "file") {
       facts.push(
         ["Synced", syncing(storage.fsync)],
-        ["Kept for", storage.retentionAge === null ? "ever" : duration(storage.retentionAge)],
-        ["Kept of a topic", storage.retentionBytes === null ? "all" : `the newest ${size(storage.retentionBytes)}`],
-        ["Size of a file", size(storage.segmentBytes)],
+        ["Kept for", storage.retentionAge === null ? "no limit" : duration(storage.retentionAge)],
+        ["Kept of each topic", storage.retentionBytes === null ? "no limit" : `the newest ${size(storage.retentionBytes)}`],
+        ["Segment size", size(storage.segmentBytes)],
       );
     }
     const disk = typeof measured.diskSize === "number" && measured.diskSize > 0;
-    if (disk) facts.push(["Disk free", `${size(measured.diskFree)} of ${size(measured.diskSize)}`]);
     if (storage.path) facts.push(["Path", h("code", {}, storage.path)]);
+    if (disk) facts.push(["Disk free", `${size(measured.diskFree)} of ${size(measured.diskSize)}`]);
     fill(this.storage, facts);
     this.meter.hidden = !disk;
     if (disk) this.meter.value = 1 - measured.diskFree / measured.diskSize;
@@ -140,7 +140,7 @@ export class SystemView {
           "tr",
           { class: one.changed ? "changed" : "" },
           cell("Option", "id", one.name),
-          cell("", "id value wide", h("span", { class: one.changed ? "strong" : "soft" }, shown(one.value))),
+          cell("", "id value wide", h("span", { class: one.changed ? "strong" : "soft" }, shown(one))),
           cell("", "soft wide", one.help),
         ),
     );
@@ -178,10 +178,21 @@ function syncing(seconds) {
   return seconds === 0 ? "before every answer" : `every ${duration(seconds)}`;
 }
 
-/** @param {unknown} value */
-function shown(value) {
+/**
+ * What is wrong, without the name of the check that stands before it already.
+ *
+ * @param {Json} check
+ */
+export function told({ name, problem }) {
+  return problem.startsWith(`${name} `) ? problem.slice(name.length + 1) : problem;
+}
+
+/** @param {Json} option */
+function shown({ value, takes }) {
   if (value === null) return "off";
   if (value === "") return "–";
   if (typeof value === "boolean") return value ? "on" : "off";
+  if (typeof value === "number" && takes === "BYTES") return size(value);
+  if (typeof value === "number" && takes.includes("SECONDS")) return duration(value);
   return String(value);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cell, h, reconcile, setText, table, when } from "./dom.js";
+import { cell, clamped, h, reconcile, setText, table, when } from "./dom.js";
 import { number, size } from "./format.js";
 import { Pager, searchField } from "./paging.js";
 import { get } from "./server.js";
@@ -34,6 +34,7 @@ export class TopicsView {
       { title: "Actions", hidden: true },
     ]);
     this.table = made;
+    made.hidden = true; // until there is something in it
     this.body = body;
     this.empty = h("p", { class: "empty", hidden: true });
     this.element = h("div", { class: "card" }, h("div", { class: "bar" }, this.search.element), made, this.empty, this.pager.element);
@@ -62,7 +63,7 @@ function row({ topic }) {
   return h(
     "tr",
     {},
-    cell("Topic", "name", h("a", { href: `#messages?${query}` }, topic)),
+    cell("Topic", "name", clamped(h("a", { href: `#messages?${query}` }, topic))),
     ...["Messages", "Size", "First id", "Last id"].map((label) => cell(label, "number")),
     cell("Newest", ""),
     cell("", "actions", h("a", { href: `#subscriptions?${query}`, "aria-label": `Who gets messages to ${topic}` }, "Subscribers")),
