@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
+from tests.system.client import Client
 from tests.system.server import ServerProcess, eventually
 from tests.web.browser import NARROW, SECONDS, WIDE, Scheme, Windows, faint, overflow, screenshot
 from tests.web.proxy import Proxy
@@ -74,8 +75,8 @@ def test_two_people_talk(windows: Windows, server: ServerProcess) -> None:
         assert texts(page) == [GREETING, "Life. Don't talk to me about life.", LONG]
     assert ada.locator(".who").all_text_contents() == ["You", "Marvin", "Marvin"]
     assert marvin.locator(".first .who").all_text_contents() == ["Ada", "You"]
-    expect(ada.get_by_text("You, Marvin")).to_be_visible()
-    expect(marvin.get_by_text("You, Ada")).to_be_visible()
+    expect(ada.get_by_text("You (Ada), Marvin")).to_be_visible()
+    expect(marvin.get_by_text("You (Marvin), Ada")).to_be_visible()
     expect(ada.locator("[data-fate]")).to_have_count(0)
     first, *_ = server.json("/api/message/chat/lobby")
     assert (first["userId"], first["body"]) == ("Ada", GREETING)
@@ -99,7 +100,7 @@ def test_who_arrives_sees_what_was_said(windows: Windows, server: ServerProcess)
 def test_an_empty_room_says_so(windows: Windows, server: ServerProcess) -> None:
     page = join(visit(windows, server.port), "Ada")
     expect(page.get_by_text("Nothing has been said here yet")).to_be_visible()
-    expect(page.get_by_text("Only you are here")).to_be_visible()
+    expect(page.get_by_text("Only you (Ada) are here")).to_be_visible()
     say(page, "first")
     expect(page.get_by_text("Nothing has been said here yet")).to_be_hidden()
     message(page, "first")
@@ -114,7 +115,8 @@ def test_the_conversation_goes_on_behind_a_restart(windows: Windows, server: Ser
         for page in (ada, marvin):
             expect(page.get_by_role("status")).to_contain_text("Offline")
         say(ada, "while it was away")
-        expect(ada.get_by_text("sending …")).to_be_visible()
+        expect(ada.get_by_text("waits for the connection")).to_be_visible()
+        assert faint(ada) == []
         screenshot(ada, "chat-offline-1280")
         server.start()
         proxy.target = server.port
@@ -168,6 +170,73 @@ def test_what_did_arrive_is_not_asked_for_again(windows: Windows, server: Server
         expect(page.locator("[data-fate]")).to_have_count(0)
         assert texts(page) == ["was it heard?"]
         assert len(server.json("/api/message/chat/lobby")) == 1
+
+
+def test_what_is_written_offline_waits_as_long_as_it_takes(windows: Windows, server: ServerProcess) -> None:
+    page = visit(windows, server.port)
+    page.clock.install()
+    with Proxy(server.port) as proxy:
+        page.goto(f"http://127.0.0.1:{proxy.port}/examples/chat")
+        join(page, "Ada")
+        assert server.stop() == 0
+        expect(page.get_by_role("status")).to_contain_text("Offline")
+        say(page, "hours ago")
+        page.clock.fast_forward("03:00:00")
+        page.clock.resume()
+        expect(page.get_by_text("waits for the connection")).to_be_visible()
+        server.start()
+        proxy.target = server.port
+        page.clock.fast_forward(10_000)
+        expect(page.locator("[data-fate]")).to_have_count(0)
+        assert texts(page) == ["hours ago"]
+
+
+def test_who_leaves_what_is_not_sent_is_asked(windows: Windows, server: ServerProcess) -> None:
+    with Proxy(server.port) as proxy:
+        page = join(visit(windows, proxy.port), "Ada")
+        assert server.stop() == 0
+        expect(page.get_by_role("status")).to_contain_text("Offline")
+        say(page, "do not lose me")
+        asked: list[str] = []
+
+        def dismiss(dialog: Dialog) -> None:
+            asked.append(dialog.message)
+            dialog.dismiss()
+
+        page.on("dialog", dismiss)
+        page.get_by_role("button", name="Leave").click()
+        assert asked == ["Some of your messages have not been sent, and would be lost. Leave?"]
+        message(page, "do not lose me")
+        prevented = "() => !dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+        assert page.evaluate(prevented)
+        server.start()
+        proxy.target = server.port
+        expect(page.locator("[data-fate]")).to_have_count(0)
+        assert not page.evaluate(prevented)
+
+
+def test_what_is_too_large_is_not_sent(windows: Windows, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", "--max-message-size", "1KiB") as server:
+        page = join(visit(windows, server.port), "Ada")
+        for length in (1025, 2_000_000):
+            say(page, "x" * length)
+            refused = page.get_by_text(re.compile("not sent: message is larger than")).last
+            expect(refused).to_be_in_viewport()
+        expect(page.get_by_text("not sent: message is larger than")).to_have_count(2)
+        say(page, "short")
+        expect(page.locator("[data-fate]")).to_have_count(2)
+        assert [one["body"] for one in server.json("/api/message/chat/lobby")] == ["short"]
+
+
+def test_one_name_in_two_windows(windows: Windows, server: ServerProcess) -> None:
+    first, second = (join(visit(windows, server.port), "Ada") for _ in range(2))
+    say(first, "from the one")
+    message(second, "from the one")
+    say(second, "from the other")
+    for page in (first, second):
+        message(page, "from the other")
+        assert texts(page) == ["from the one", "from the other"]
+        expect(page.get_by_text("Only you (Ada, in 2 windows) are here")).to_be_visible()
 
 
 def test_text_is_text(windows: Windows, server: ServerProcess) -> None:
@@ -289,6 +358,70 @@ def test_who_reads_back_is_not_torn_away(windows: Windows, server: ServerProcess
     expect(page.get_by_role("log").get_by_text("message 2", exact=True).last).to_be_in_viewport()
 
 
+def test_what_comes_is_followed_while_it_scrolls(windows: Windows, server: ServerProcess) -> None:
+    """With motion, scrolling to one message takes longer than the next one needs to come."""
+    page = visit(windows, server.port, size=NARROW)
+    page.emulate_media(reduced_motion="no-preference")
+    join(page, "Ada")
+    with Client(server.port, "/stream/user/Ford") as ford:
+        for number in range(10):
+            ford.publish(b"/chat/lobby", [b"line\n" * 30 + b"%d" % number])
+    expect(page.locator(".text")).to_have_count(10)
+    expect(page.locator(".text").last).to_contain_text("9")
+    expect(page.locator(".facts").last).to_be_in_viewport()
+    expect(page.get_by_role("button", name="New messages")).to_be_hidden()
+    expect(page).to_have_title("lobby · Gobbler")
+
+
+def test_a_telephones_keyboard_and_a_long_text_leave_the_end_in_sight(
+    windows: Windows, server: ServerProcess
+) -> None:
+    posted(server, 50)
+    page = join(visit(windows, server.port, size=NARROW), "Ada")
+    expect(message(page, "message 50")).to_be_in_viewport()
+    page.set_viewport_size({"width": 390, "height": 380})
+    expect(message(page, "message 50")).to_be_in_viewport(ratio=1)
+    page.get_by_role("textbox", name="Message").fill("a\n" * 10)
+    expect(message(page, "message 50")).to_be_in_viewport(ratio=1)
+    page.get_by_label("Messages").evaluate("(scroll) => { scroll.scrollTop = 0; }")
+    posted(server, 1)
+    button = page.get_by_role("button", name="New messages")
+    expect(button).to_be_visible()
+    box, field = button.bounding_box(), page.get_by_role("textbox", name="Message").bounding_box()
+    assert box is not None
+    assert field is not None
+    assert box["y"] + box["height"] <= field["y"]
+    screenshot(page, "chat-keyboard-390")
+
+
+def test_what_comes_to_a_window_behind_others_is_counted(windows: Windows, server: ServerProcess) -> None:
+    page = join(visit(windows, server.port), "Ada")
+    expect(page.get_by_text("Nothing has been said here yet")).to_be_visible()
+    seen = """(hidden) => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(seen, True)
+    posted(server, 2)
+    expect(page).to_have_title("(2) lobby · Gobbler")
+    page.evaluate(seen, False)
+    expect(page).to_have_title("lobby · Gobbler")
+
+
+def test_earlier_messages_that_cannot_be_had(windows: Windows, server: ServerProcess) -> None:
+    posted(server, 60)
+    with Proxy(server.port) as proxy:
+        page = join(visit(windows, proxy.port), "Ada")
+        page.route("**/api/message/**", lambda route: route.abort())
+        page.evaluate("() => { const wait = setTimeout; setTimeout = (run, for_) => wait(run, for_ / 50); }")
+        page.get_by_role("button", name="Show earlier messages").click()
+        again = page.get_by_role("button", name="Earlier messages cannot be had now. Try again")
+        expect(again).to_be_visible()
+        page.unroute("**/api/message/**")
+        again.click()
+        message(page, "message 1")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 def test_how_it_looks(windows: Windows, server: ServerProcess, size: tuple[int, int], scheme: Scheme) -> None:
@@ -307,7 +440,7 @@ def test_how_it_looks(windows: Windows, server: ServerProcess, size: tuple[int, 
     for who, text in lines:
         say(who, text)
         message(page, text)
-    expect(page.get_by_text("You, Marvin")).to_be_visible()
+    expect(page.get_by_text("You (Ada), Marvin")).to_be_visible()
     expect(page.locator("[data-fate]")).to_have_count(0)
     looked_at(page, f"chat-{size[0]}-{scheme}")
 

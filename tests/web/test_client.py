@@ -291,6 +291,36 @@ def test_what_the_server_refuses_is_told(windows: Windows, tmp_path: Path) -> No
         assert "400" in windows.errors.pop()
 
 
+def test_what_the_server_does_not_even_read_is_refused_too(windows: Windows, tmp_path: Path) -> None:
+    """It closes the connection: the largest was at fault, and nobody knows of the others."""
+    with ServerProcess(tmp_path / "data", "--max-message-size", "1KiB") as server:
+        page = connected(windows, server)
+        found = run(
+            page,
+            """const small = client.publish("/foo", "before");
+            const large = client.publish("/foo", "x".repeat(2_000_000));
+            const behind = client.publish("/foo", "behind");
+            const told = [await refusal(small), await refusal(large), await refusal(behind)];
+            await client.connected();
+            return [...told, (await client.publish("/foo", "after")).id];""",
+        )
+        assert found[0]["value"]["id"] == 1
+        wanted = {"code": "refused", "stored": False, "message": "message is larger than the server allows"}
+        assert wanted.items() <= found[1].items()
+        assert {"code": "lost", "stored": None}.items() <= found[2].items()
+        assert found[3] == 2
+
+
+def test_a_request_that_nobody_answers(windows: Windows, shared: ServerProcess) -> None:
+    page = connected(windows, shared)
+    page.route("**/api/subscribers/**", lambda route: route.abort())
+    page.route("**/api/message/**", lambda route: route.abort())
+    for request in ("subscribers", "fetch"):
+        refused = run(page, "return refusal(client[given]('/foo'))", request)
+        wanted = {"name": "ConnectionError", "code": "unreachable", "message": "the server does not answer"}
+        assert wanted.items() <= refused.items()
+
+
 def test_ten_thousand_at_once_are_answered_in_order(windows: Windows, shared: ServerProcess) -> None:
     page = connected(windows, shared)
     found = run(

@@ -19,6 +19,8 @@ const ANSWER_MILLISECONDS = 10_000;
 /** After so much silence the client asks whether the server is still there. */
 const SILENCE_MILLISECONDS = 30_000;
 const TICK_MILLISECONDS = 1_000;
+/** The WebSocket's close code for a message that is larger than the server reads. */
+const TOO_BIG = 1009;
 /** What is asked for then: a fetch of nothing. Asking does not create the topic. */
 const PROBE_PATH = "/gobbler-client-probe";
 
@@ -147,14 +149,15 @@ export class RequestError extends GobblerError {
   }
 }
 
-/** No connection came about in time, or the client has been closed. */
+/** No connection came about in time, a request was not answered, or the client has been closed. */
 export class ConnectionError extends GobblerError {
   /**
-   * @param {"timeout" | "closed"} code
+   * @param {"timeout" | "closed" | "unreachable"} code
    * @param {string} text
+   * @param {ErrorOptions} [options]
    */
-  constructor(code, text) {
-    super(code, text);
+  constructor(code, text, options) {
+    super(code, text, options);
   }
 }
 
@@ -374,6 +377,7 @@ export class Client {
    * @param {FetchOptions} [options]
    * @returns {AsyncGenerator<Message, void>}
    * @throws {RequestError} the server refused
+   * @throws {ConnectionError} it did not answer, six times
    */
   async *fetchEach(path, { from, count = 100, onGap, signal } = {}) {
     checkWhole("count", count);
@@ -397,8 +401,9 @@ export class Client {
         }
         return;
       } catch (error) {
-        // What `fetch` throws when the connection fails; everything else is final.
-        if (!(error instanceof TypeError) || attempt >= 5) throw error;
+        // What is thrown where the connection fails; everything else is final.
+        if (!(error instanceof TypeError || error instanceof ConnectionError)) throw error;
+        if (attempt >= 5) throw unreachable(error);
         await sleep(this.#pause(attempt));
       }
     }
@@ -415,6 +420,8 @@ export class Client {
    *
    * @param {string} path
    * @returns {Promise<Record<string, string>[]>}
+   * @throws {RequestError} the server refused
+   * @throws {ConnectionError} it did not answer, or the page is from another origin: see docs/browser.md
    */
   async subscribers(path) {
     const response = await this.#request(`api/subscribers/${encodeTopic(canonical(path))}`);
@@ -430,6 +437,8 @@ export class Client {
       headers: { Accept: "application/x-ndjson, text/plain" },
       cache: "no-store",
       signal: signal ?? null,
+    }).catch((error) => {
+      throw error instanceof TypeError ? unreachable(error) : error;
     });
     if (!response.ok) throw new RequestError(response.status, (await response.text()).trim());
     return response;
@@ -699,6 +708,7 @@ export class Subscription {
  *
  * @typedef {object} Publish
  * @property {Uint8Array} command
+ * @property {number} size the command's, in bytes
  * @property {number} deadline as `performance.now` counts
  * @property {((receipt: Receipt) => void) | null} resolve null once the promise is settled
  * @property {(error: PublishError) => void} reject
@@ -793,6 +803,7 @@ class Link {
   /** @param {number} [code] */
   #lost(code) {
     this.#forget();
+    if (code === TOO_BIG) this.#refuseLargest();
     for (const publish of this.#unanswered.splice(0)) {
       publish.resolve = null;
       publish.reject(new PublishError("lost", "the connection was lost before the answer came", null));
@@ -808,6 +819,15 @@ class Link {
     this.#attempt += 1;
     this.#timer = setTimeout(() => this.#connect(), retryIn);
     this.#become("waiting", code === undefined ? { retryIn } : { retryIn, code });
+  }
+
+  /** One of those without an answer was too large, so the largest was; sent again, it would end each connection anew. */
+  #refuseLargest() {
+    const sent = this.#unanswered.slice(this.#answered).filter((publish) => publish.resolve);
+    if (!sent.length) return;
+    const publish = sent.reduce((largest, one) => (one.size > largest.size ? one : largest));
+    publish.resolve = null;
+    publish.reject(new PublishError("refused", "message is larger than the server allows", false));
   }
 
   /** Lets the socket go; nothing it still says is heard. */
@@ -1048,7 +1068,7 @@ class Link {
       } else if (this.#unsent.length + this.#unanswered.length - this.#answered >= MOST_PUBLISHES) {
         reject(new PublishError("too-many", "too many messages wait for their acknowledgement", false));
       } else {
-        const publish = { command, deadline, resolve, reject };
+        const publish = { command, size: command.length, deadline, resolve, reject };
         if (this.#state === "open") this.#send(publish);
         else this.#unsent.push(publish);
       }
@@ -1112,6 +1132,11 @@ class Link {
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** @param {unknown} cause */
+function unreachable(cause) {
+  return cause instanceof ConnectionError ? cause : new ConnectionError("unreachable", "the server does not answer", { cause });
+}
 
 /**
  * Returns a topic as the server keeps it.

@@ -4,13 +4,15 @@
  * @module
  */
 
-import { ArgumentError, Client, PublishError } from "/client/gobbler.js";
+import { ArgumentError, Client, GobblerError, PublishError } from "/client/gobbler.js";
 
 const HISTORY = 50;
 /** How often the page asks who is there. */
 const PEOPLE_MILLISECONDS = 5_000;
 /** What counts as "at the end" of the conversation, in pixels. */
 const NEAR = 80;
+/** Most messages are stored before anybody could read that they are being sent. */
+const SOON_MILLISECONDS = 400;
 
 const TEXTS = { connecting: "Connecting …", open: "Connected", waiting: "Offline", closed: "" };
 
@@ -42,6 +44,12 @@ class Room {
   #shown = 0;
   #unread = 0;
   #lost = false;
+  /** Whether all that was stored has come. */
+  #live = false;
+  /** Whether what comes is scrolled to: until somebody reads back. */
+  #following = true;
+  /** How far it was scrolled, in pixels. */
+  #top = 0;
   /** @type {ReturnType<typeof setInterval>} */
   #asking;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -89,6 +97,16 @@ class Room {
     element("scroll").addEventListener("scroll", () => this.#scrolled(), { signal, passive: true });
     document.addEventListener("visibilitychange", () => this.#scrolled(), { signal });
     element("log").addEventListener("click", (event) => this.#sendAgain(event), { signal });
+    globalThis.addEventListener("beforeunload", (event) => this.unsent && event.preventDefault(), { signal });
+    // A telephone's keyboard, or a longer text in the field, takes room from the conversation.
+    const resized = new ResizeObserver(() => this.#following && this.#scrollToEnd("instant"));
+    resized.observe(element("scroll"));
+    signal.addEventListener("abort", () => resized.disconnect());
+  }
+
+  /** How many messages would be lost if somebody left now. */
+  get unsent() {
+    return this.#waiting.size;
   }
 
   async leave() {
@@ -133,6 +151,7 @@ class Room {
   }
 
   #ready() {
+    this.#live = true;
     element("empty").hidden = this.#shown > 0;
     element("earlier").hidden = this.#shown < HISTORY;
     element("log").setAttribute("aria-live", "polite"); // from here on, what comes is new
@@ -141,7 +160,6 @@ class Room {
 
   /** @param {Message} message */
   #received(message) {
-    const atEnd = this.#atEnd();
     this.#oldest ??= message.id;
     this.#shown += 1;
     element("empty").hidden = true;
@@ -150,8 +168,9 @@ class Room {
     this.#waiting.delete(message.messageId);
     if (waiting) date(unmark(waiting), message.time);
     this.#insert(waiting ?? render(message.userId, message.text, message.time, mine));
-    if (atEnd || waiting) this.#scrollToEnd();
-    else this.#countUnread();
+    const follow = this.#following || waiting !== undefined;
+    if (follow) this.#scrollToEnd();
+    if (!follow || (document.hidden && this.#live)) this.#countUnread();
     if (!mine && !this.#people.has(message.userId)) this.#askForPeople();
   }
 
@@ -161,7 +180,9 @@ class Room {
       const routes = await this.client.subscribers(this.topic);
       this.#people = new Set(routes.map((route) => route.user_id));
       const others = [...this.#people].filter((name) => name && name !== this.name).sort();
-      element("people").textContent = others.length ? `You, ${others.join(", ")}` : "Only you are here";
+      const windows = routes.filter((route) => route.user_id === this.name).length;
+      const me = windows > 1 ? `${this.name}, in ${windows} windows` : this.name;
+      element("people").textContent = others.length ? `You (${me}), ${others.join(", ")}` : `Only you (${me}) are here`;
     } catch {
       // The next time will tell.
     }
@@ -225,11 +246,17 @@ class Room {
   /** @param {ScrollBehavior} [behavior] */
   #scrollToEnd(behavior = "auto") {
     const scroll = element("scroll");
+    this.#following = true;
     scroll.scrollTo({ top: scroll.scrollHeight, behavior });
-    this.#readAll();
+    if (!document.hidden) this.#readAll();
   }
 
   #scrolled() {
+    const { scrollTop } = element("scroll");
+    // On the way down to the end, which takes a moment, nobody has read back.
+    if (this.#atEnd()) this.#following = true;
+    else if (scrollTop < this.#top) this.#following = false;
+    this.#top = scrollTop;
     if (this.#atEnd() && !document.hidden) this.#readAll();
   }
 
@@ -263,6 +290,10 @@ class Room {
       this.#shown += older.length;
       button.hidden = older.length < HISTORY;
       scroll.scrollTo({ top: scroll.scrollTop + scroll.scrollHeight - height, behavior: "instant" });
+      button.textContent = "Show earlier messages";
+    } catch (error) {
+      if (!(error instanceof GobblerError)) throw error;
+      button.textContent = "Earlier messages cannot be had now. Try again";
     } finally {
       button.disabled = false;
     }
@@ -301,22 +332,30 @@ class Room {
   }
 
   /**
-   * Publishes. The message is shown as stored when it comes back as a message, and only then: where the
-   * connection was lost in between, the replay tells whether it had been.
+   * Publishes, and waits for a connection as long as it takes. The message is shown as stored when it comes
+   * back as a message, and only then: where the connection was lost in between, the replay tells whether it
+   * had been.
    *
    * @param {string} messageId
    * @param {string} text
    * @param {HTMLElement} shown
    */
   async #publish(messageId, text, shown) {
-    mark(shown, "sending", "sending …");
+    const waits = () => this.#waiting.get(messageId) === shown;
+    const open = this.client.state === "open";
+    const told = open ? "sending …" : "waits for the connection";
+    mark(shown, "sending", open ? "" : told);
+    const soon = setTimeout(() => waits() && mark(shown, "sending", told), SOON_MILLISECONDS);
     try {
-      await this.client.publish(this.topic, text, { messageId });
+      await this.client.publish(this.topic, text, { messageId, timeout: Infinity });
     } catch (error) {
       if (!(error instanceof PublishError)) throw error;
-      if (this.#waiting.get(messageId) !== shown) return;
+      if (!waits()) return;
       const unsure = error.stored === null;
       mark(shown, "unsure", unsure ? "may not have arrived" : `not sent: ${error.message}`);
+      if (this.#following) this.#scrollToEnd();
+    } finally {
+      clearTimeout(soon);
     }
   }
 
@@ -496,7 +535,9 @@ async function left() {
 nameField.value = localStorage.getItem("gobbler-chat-name") ?? "";
 roomField.value = roomOfAddress();
 element("join").addEventListener("submit", joined);
-element("leave").addEventListener("click", left);
+element("leave").addEventListener("click", () => {
+  if (!room?.unsent || confirm("Some of your messages have not been sent, and would be lost. Leave?")) left();
+});
 globalThis.addEventListener("hashchange", async () => {
   const title = roomOfAddress();
   if (title === roomField.value) return;
