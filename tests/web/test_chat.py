@@ -75,8 +75,8 @@ def test_two_people_talk(windows: Windows, server: ServerProcess) -> None:
         assert texts(page) == [GREETING, "Life. Don't talk to me about life.", LONG]
     assert ada.locator(".who").all_text_contents() == ["You", "Marvin", "Marvin"]
     assert marvin.locator(".first .who").all_text_contents() == ["Ada", "You"]
-    expect(ada.get_by_text("You (Ada), Marvin")).to_be_visible()
-    expect(marvin.get_by_text("You (Marvin), Ada")).to_be_visible()
+    expect(ada.get_by_text("Marvin and you (Ada)")).to_be_visible()
+    expect(marvin.get_by_text("Ada and you (Marvin)")).to_be_visible()
     expect(ada.locator("[data-fate]")).to_have_count(0)
     first, *_ = server.json("/api/message/chat/lobby")
     assert (first["userId"], first["body"]) == ("Ada", GREETING)
@@ -131,9 +131,12 @@ def test_the_conversation_goes_on_behind_a_restart(windows: Windows, server: Ser
 
 def test_trying_at_once(windows: Windows, server: ServerProcess) -> None:
     with Proxy(server.port) as proxy:
-        page = join(visit(windows, proxy.port), "Ada")
+        page = join(visit(windows, proxy.port, size=NARROW), "Ada")
+        expect(page.get_by_text("Only you (Ada) are here")).to_be_visible()
+        head = page.get_by_role("banner").bounding_box()
         assert server.stop() == 0
         page.get_by_role("button", name="Try now").wait_for()
+        assert page.get_by_role("banner").bounding_box() == head, "nothing moves"
         server.start()
         proxy.target = server.port
         page.get_by_role("button", name="Try now").click()
@@ -440,7 +443,7 @@ def test_how_it_looks(windows: Windows, server: ServerProcess, size: tuple[int, 
     for who, text in lines:
         say(who, text)
         message(page, text)
-    expect(page.get_by_text("You (Ada), Marvin")).to_be_visible()
+    expect(page.get_by_text("Marvin and you (Ada)")).to_be_visible()
     expect(page.locator("[data-fate]")).to_have_count(0)
     looked_at(page, f"chat-{size[0]}-{scheme}")
 

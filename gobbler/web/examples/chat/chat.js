@@ -182,7 +182,8 @@ class Room {
       const others = [...this.#people].filter((name) => name && name !== this.name).sort();
       const windows = routes.filter((route) => route.user_id === this.name).length;
       const me = windows > 1 ? `${this.name}, in ${windows} windows` : this.name;
-      element("people").textContent = others.length ? `You (${me}), ${others.join(", ")}` : `Only you (${me}) are here`;
+      // The others first: on a telephone, the end of a long line is cut.
+      element("people").textContent = others.length ? `${others.join(", ")} and you (${me})` : `Only you (${me}) are here`;
     } catch {
       // The next time will tell.
     }
