@@ -183,8 +183,9 @@ def test_paging_through_messages(windows: Windows, server: ServerProcess) -> Non
     expect(rows(page).first).to_contain_text("120")
     assert ids() == ("120", "71")
     for name, first, last in steps:
-        page.get_by_role("button", name=name).click()
+        page.get_by_role("button", name=name).press("Enter")
         expect(rows(page).first.locator(".id")).to_have_text(first)
+        expect(page.locator("nav[aria-label=Pages] button:focus")).to_have_count(1)
         assert ids() == (first, last)
     page.get_by_label("From id").fill("33")
     page.get_by_role("button", name="Show").click()
@@ -229,6 +230,7 @@ def test_a_test_message_is_published_and_arrives(windows: Windows, server: Serve
         screenshot(page, "dashboard-publish-1280")
         dialog.get_by_role("button", name="Publish").click()
         expect(dialog.get_by_role("status")).to_have_text("Stored in /foo/bar with the id 1 (show it).")
+        expect(dialog.get_by_role("button", name="Publish")).to_be_focused()
         got = client.next()
         assert got.startswith(b"/foo/bar,1,")
         assert got.endswith(b'\n{"Color":"blue"}\nhello from the dashboard')

@@ -6,6 +6,7 @@
 
 import { cell, clamped, element, h, reconcile, setText, table, when } from "./dom.js";
 import { moment, number, size } from "./format.js";
+import { disable } from "./paging.js";
 import { openPublisher } from "./publisher.js";
 import { get } from "./server.js";
 
@@ -151,8 +152,8 @@ export class MessagesView {
     const { messages, gaps, older, newer } = page;
     const [first, last] = [messages.at(0), messages.at(-1)];
     [this.#older, this.#newer] = [older, newer];
-    this.oldest.disabled = this.older.disabled = older === null;
-    this.newer.disabled = this.newest.disabled = newer === null;
+    const [noOlder, noNewer] = [older === null, newer === null];
+    disable([[this.older, noOlder], [this.oldest, noOlder], [this.newer, noNewer], [this.newest, noNewer]]);
     this.pager.hidden = older === null && newer === null;
     this.body.table.hidden = !messages.length;
     this.empty.hidden = messages.length > 0;

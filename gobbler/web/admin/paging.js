@@ -43,6 +43,20 @@ export function searchField(label, placeholder, value, changed) {
   };
 }
 
+/**
+ * Disables buttons of which there is nothing to turn to. The focus goes from one of them to one that is left.
+ *
+ * @param {[HTMLButtonElement, boolean][]} buttons and whether each is disabled
+ */
+export function disable(buttons) {
+  const left = buttons.find(([, disabled]) => !disabled)?.[0];
+  for (const [button, disabled] of buttons) if (!disabled) button.disabled = false;
+  for (const [button, disabled] of buttons) {
+    if (disabled && button === document.activeElement) left?.focus();
+    if (disabled) button.disabled = true;
+  }
+}
+
 /** Pages that begin behind something: the server tells behind what the next one does. */
 export class Pager {
   /** @type {string[]} behind what this page and those before it begin */
@@ -72,8 +86,7 @@ export class Pager {
   /** @param {string | null} next behind what the next page begins; null where there is none */
   show(next) {
     this.#next = next;
-    this.back.disabled = this.#begun.length < 2;
-    this.forth.disabled = next === null;
+    disable([[this.back, this.#begun.length < 2], [this.forth, next === null]]);
     this.place.textContent = `Page ${this.#begun.length}`;
     this.element.hidden = this.back.disabled && this.forth.disabled;
   }
@@ -112,8 +125,7 @@ export class OffsetPager {
   show(total) {
     const format = new Intl.NumberFormat("en").format;
     const last = Math.min(this.offset + this.limit, total);
-    this.back.disabled = this.offset === 0;
-    this.forth.disabled = last >= total;
+    disable([[this.back, this.offset === 0], [this.forth, last >= total]]);
     this.place.textContent = `${format(Math.min(this.offset + 1, total))} to ${format(last)} of ${format(total)}`;
     this.element.hidden = this.back.disabled && this.forth.disabled;
   }

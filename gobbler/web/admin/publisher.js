@@ -11,6 +11,8 @@ import { get, post } from "./server.js";
 /** @typedef {import("./server.js").Json} Json */
 
 const SUGGESTED = 20;
+/** Whether a message is on its way. */
+let busy = false;
 
 /** @template {HTMLElement} [T=HTMLInputElement] @param {string} name @returns {T} */
 function part(name) {
@@ -87,10 +89,10 @@ async function suggest() {
 
 /** @param {() => void} published */
 async function publish(published) {
-  const send = /** @type {HTMLButtonElement} */ (element("publisher-send"));
+  if (busy) return; // not a disabled button: it would lose the focus
+  busy = true;
   for (const name of ["problem", "done"]) part(name).replaceChildren();
   part("topic").removeAttribute("aria-invalid");
-  send.disabled = true;
   try {
     const stored = await post("/admin/api/messages", {
       topic: part("topic").value.trim(),
@@ -110,5 +112,5 @@ async function publish(published) {
       part("topic").focus();
     }
   }
-  send.disabled = false;
+  busy = false;
 }
