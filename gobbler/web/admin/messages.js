@@ -160,7 +160,8 @@ export class MessagesView {
     const nothing = page.lastId < page.firstId;
     const kept = `${number(page.firstId)} to ${number(page.lastId)}`;
     setText(this.empty, nothing ? "This topic holds no messages." : `There are no messages here: the ids ${kept} are kept.`);
-    setText(this.summary, first ? `Ids ${number(first.id)} to ${number(last.id)} of ${kept}` : "");
+    const shown = first ? `${number(first.id)} to ${number(last.id)}` : "";
+    setText(this.summary, first ? `Ids ${shown}; ${shown === kept ? "no others" : kept} are kept` : "");
     this.gaps.hidden = !gaps.length;
     setText(this.gaps, `Cannot be read: ${gaps.map((/** @type {Json} */ gap) => `${number(gap.first)} to ${number(gap.last)}`).join(", ")}`);
     const rows = messages.toReversed().flatMap((/** @type {Json} */ one) => [{ one }, { one, detail: true }]);
