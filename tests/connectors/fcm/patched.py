@@ -22,6 +22,7 @@ from uuid import uuid4
 from gobbler.connectors.base import Delivery
 from gobbler.connectors.fcm.legacy_sender import LegacyFcmSender
 from gobbler.connectors.fcm.sender import FcmSender
+from gobbler.connectors.fcm.transport import Limits
 from gobbler.protocol.message import Message
 from tests.connectors import patched
 
@@ -41,6 +42,7 @@ class Task:
     sends: int = 1
     warm: int = 0
     greenlets: int = 1
+    limits: tuple[float, float, float] = (10.0, 10.0, 20.0)
 
     def run(self) -> dict[str, Any]:
         """Run it in a process of its own; return what that printed."""
@@ -51,6 +53,7 @@ class Task:
             "endpoint": self.endpoint,
             "ca_file": Path(self.ca_file),
             "in_flight": self.greenlets,
+            "limits": Limits(*self.limits),
         }
         if self.api_key:
             return LegacyFcmSender(self.api_key, **more)
