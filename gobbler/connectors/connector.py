@@ -148,7 +148,7 @@ class Connector:
         if isinstance(cause, Pause) and not cause.alert:
             return
         what = "is paused" if isinstance(cause, Pause) else "cannot reach its provider"
-        raise Unhealthy(f"{self.name} {what}: {cause.reason} {cause.text}".rstrip())
+        raise Unhealthy(f"{self.name} {what}: " + f"{cause.reason}: {cause.text}".removesuffix(": "))
 
     def _show(self, metrics: ConnectorMetrics) -> None:
         """Have the gauges ask when they are looked at."""

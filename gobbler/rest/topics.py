@@ -66,16 +66,17 @@ def _describe(store: MessageStore, name: str) -> dict[str, Any]:
         bounds = store.bounds(name)
         facts["count"] = bounds.last - bounds.first + 1
         facts["firstId"], facts["lastId"] = bounds
-        facts["time"] = _time(store, name, bounds.last) if facts["count"] else None
+        for end, id in (("firstTime", bounds.first), ("lastTime", bounds.last)):
+            facts[end] = _time(store, name, id) if facts["count"] else None
     except StoreError as error:
         facts["error"] = text_of(error)
     return facts
 
 
-def _time(store: MessageStore, name: str, last: int) -> int | None:
-    """Return when the newest message was published, unix seconds; None where it cannot be read."""
+def _time(store: MessageStore, name: str, id: int) -> int | None:
+    """Return when a message was published, unix seconds; None where it cannot be read."""
     everything = _Everything((f"/{name}".encode(),), {})
-    for page in store.scan(name, everything, last, last, 1):
+    for page in store.scan(name, everything, id, id, 1):
         for message in messages(page):
             return message.time
     return None

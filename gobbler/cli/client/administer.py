@@ -144,7 +144,7 @@ def topics(prefix: str, json: bool) -> None:
 def _row(topic: dict[str, Any]) -> tuple[str, ...]:
     names = ("count", "firstId", "lastId", "bytes")
     numbers = (_NOTHING if topic.get(name) is None else str(topic[name]) for name in names)
-    last = topic["error"] if "error" in topic else _time(topic.get("time"))
+    last = topic["error"] if "error" in topic else _time(topic.get("lastTime"))
     return topic["topic"], *numbers, last
 
 

@@ -30,6 +30,7 @@ export class TopicsView {
       { title: "Size", class: "number" },
       { title: "First id", class: "number" },
       { title: "Last id", class: "number" },
+      { title: "Oldest" },
       { title: "Newest" },
       { title: "Actions", hidden: true },
     ]);
@@ -65,6 +66,7 @@ function row({ topic }) {
     {},
     cell("Topic", "name", clamped(h("a", { href: `#messages?${query}` }, topic))),
     ...["Messages", "Size", "First id", "Last id"].map((label) => cell(label, "number")),
+    cell("Oldest", ""),
     cell("Newest", ""),
     cell("", "actions", h("a", { href: `#subscriptions?${query}`, "aria-label": `Who gets messages to ${topic}` }, "Subscribers")),
   );
@@ -75,11 +77,12 @@ function row({ topic }) {
  * @param {Json} one
  */
 function fill(made, one) {
-  const [, count, bytes, first, last, newest] = made.children;
+  const [, count, bytes, first, last, oldest, newest] = made.children;
   const known = one.count !== undefined;
   setText(count, known ? number(one.count) : "–");
   setText(bytes, one.bytes === undefined ? "–" : size(one.bytes));
   setText(first, known && one.count ? number(one.firstId) : "–");
   setText(last, known ? number(one.lastId) : "–");
-  newest.replaceChildren(one.error ? h("span", { class: "problem" }, one.error) : when(one.time));
+  oldest.replaceChildren(one.error ? "–" : when(one.firstTime));
+  newest.replaceChildren(one.error ? h("span", { class: "problem" }, one.error) : when(one.lastTime));
 }
