@@ -25,7 +25,7 @@ def test_the_examples_run(tmp_path: Path) -> None:
     [
         f"1 to {fetch.MAX_COUNT:,}; without it {fetch.DEFAULT_COUNT}",
         f"pages of {fetch.PAGE_BYTES // KIB} KiB",
-        f"costs a page of {events.PAGE_BYTES // KIB} KiB",
+        f"reads from the log, in pages of {events.PAGE_BYTES // KIB} KiB",
         f"After {events.KEEP_ALIVE_SECONDS:g} s of silence",
         f"tries again after {events.RETRY_MILLISECONDS // 1000} to {2 * events.RETRY_MILLISECONDS // 1000} s",
         f"1 to {topics.MAX_LIMIT:,}, without it {topics.DEFAULT_LIMIT}",
