@@ -30,6 +30,7 @@ from gobbler.rest.reading import (
     encode,
     encode_gap,
     messages,
+    pieces,
     query,
     text_of,
     topic,
@@ -168,10 +169,10 @@ class Stream:
             self._partition, self._selector, self._position, last, PAGE_BYTES
         ):
             self._position = page.next_id
-            if events := _encode(page):
-                yield events
-            if self._streams.stopping:
-                return
+            for events in pieces(_encode(page), PAGE_BYTES):
+                yield b"".join(events)
+                if self._streams.stopping:
+                    return
             gevent.sleep(0)
 
     def _alive(self) -> bytes:
@@ -179,11 +180,12 @@ class Stream:
         return b":\nid: %d\n\n" % (self._position - 1)
 
 
-def _encode(page: Page) -> bytes:
+def _encode(page: Page) -> Iterator[bytes]:
     # The id comes last: who takes it at once, as no client should, has nearly all of the event by then.
     if page.gap:
-        return b"event: gap\ndata: %b\nid: %d\n\n" % (encode_gap(*page.gap), page.gap[1])
-    return b"".join([b"data: %b\nid: %d\n\n" % (encode(one), one.id) for one in messages(page)])
+        yield b"event: gap\ndata: %b\nid: %d\n\n" % (encode_gap(*page.gap), page.gap[1])
+    for one in messages(page):
+        yield b"data: %b\nid: %d\n\n" % (encode(one), one.id)
 
 
 def blueprint(streams: Streams) -> Blueprint:

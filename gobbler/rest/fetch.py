@@ -19,6 +19,7 @@ from gobbler.rest.reading import (
     encode,
     encode_gap,
     messages,
+    pieces,
     query,
     topic,
     unreadable,
@@ -75,6 +76,8 @@ def _items(store: MessageStore, metrics: Metrics) -> Items:
     selector = Selector((path,), params)
     partition = partition_of(path)
     first, last = store.resolve(partition, selector, start)
+    # As in a WebSocket, where the number is told before: so both end at the same message, or gap.
+    count = min(count, store.count(partition, selector, first, last))
     size = min(PAGE_BYTES, max(_SMALL_PAGE, count * _MESSAGE_BYTES))
     return _read(store.scan(partition, selector, first, last, size), count, metrics)
 
@@ -82,16 +85,16 @@ def _items(store: MessageStore, metrics: Metrics) -> Items:
 def _read(pages: Iterator[Page], left: int, metrics: Metrics) -> Items:
     metrics.fetches_started_total.inc()
     metrics.fetches.inc()
+    only_gaps = not left  # then they are told all the same
     try:
         for page in pages:
             if page.gap:
                 yield [b'{"gap":%b}' % encode_gap(*page.gap)]
-            elif page.number:
-                found = [encode(message) for message in islice(messages(page), left)]
+            for found in pieces(map(encode, islice(messages(page), left)), PAGE_BYTES):
                 metrics.fetched_messages_total.inc(len(found))
                 left -= len(found)
                 yield found
-            if not left:
+            if not left and not only_gaps:
                 return
             gevent.sleep(0)  # sending to who reads fast does not wait, and others have their turn
     finally:

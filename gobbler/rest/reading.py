@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -81,6 +81,24 @@ def user(asked: Mapping[str, str]) -> str:
 def messages(page: Page) -> Iterator[Message]:
     """Decode a page."""
     return Chunk(0, page.number, page.frames).messages()
+
+
+def pieces(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """Yield what is to be sent, in lists of about `size` bytes.
+
+    A page may be much larger: it holds whole blocks, as they were committed. Encoded and joined at once, it
+    would be in memory several times while a slow reader takes it.
+    """
+    piece: list[bytes] = []
+    held = 0
+    for item in items:
+        piece.append(item)
+        held += len(item)
+        if held >= size:
+            yield piece
+            piece, held = [], 0
+    if piece:
+        yield piece
 
 
 def encode(message: Message) -> bytes:

@@ -147,6 +147,24 @@ def test_gaps_are_told_in_their_place(reader: Reader, there: World, monkeypatch:
     assert told == [{"first": 2, "last": 3}, 4, 5, {"first": 6, "last": 7}, 8, 9]
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("from=4&count=9", [4, 5]), ("from=4&count=2", [4, 5]), ("from=6", [(6, 12)]), ("from=9", [(9, 12)])],
+)
+def test_gaps_behind_the_last_message_are_for_who_goes_on(
+    reader: Reader,
+    there: World,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    told: list[int | tuple[int, int]],
+) -> None:
+    """They come once, for one who asks for page after page; a WebSocket is told the same."""
+    fill(there, 5)
+    monkeypatch.setattr(there.store, "bounds", lambda partition: Bounds(1, 12))
+    items = reader.json(f"/api/message/foo?{asked}")
+    assert [item.get("id") or tuple(item["gap"].values()) for item in items] == told
+
+
 def test_forgotten_ids_are_a_gap(reader: Reader, there: World, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(there)
     bounds = there.store.bounds("foo")

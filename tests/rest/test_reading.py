@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gobbler.errors import BadRequest, StoreCorrupt, StoreUnavailable
 from gobbler.protocol.message import MAX_ID, Message
-from gobbler.rest.reading import encode, encode_gap, text_of, whole
+from gobbler.rest.reading import encode, encode_gap, pieces, text_of, whole
 
 MESSAGE = Message(b"/foo/bar", 42, b"marvin", b"app", b"m-1", 1_400_000_000, b'{"A":"b"}', b"hello")
 
@@ -77,3 +77,12 @@ def test_limits_of_numbers() -> None:
 def test_what_readers_may_know_of_an_error() -> None:
     assert text_of(StoreUnavailable("/secret: no space")) == "the message store cannot be read now"
     assert text_of(StoreCorrupt("/secret")) == "the message store cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([], []), ([1], [[1]]), ([4, 5, 6, 7], [[4, 5, 6], [7]]), ([10, 10, 30, 1], [[10], [10], [30], [1]])],
+)
+def test_pieces(sizes: list[int], expected: list[list[int]]) -> None:
+    found = [[len(item) for item in piece] for piece in pieces((b"x" * n for n in sizes), 10)]
+    assert found == expected
