@@ -173,9 +173,12 @@ def _pipeline(client: Client, order: Order, outcome: Outcome) -> None:
             outcome.settle(sent.popleft().result)
         if outcome.failure:
             break
-    for publication in sent:
-        # One that is not answered in time is enough to wait for.
-        outcome.settle(partial(publication.result, 0 if outcome.failure else order.setup.timeout))
+    while sent and not outcome.failure:
+        outcome.settle(partial(sent.popleft().result, order.setup.timeout))
+    if outcome.failure:
+        client.close(0)  # before there is another connection, on which the rest would be published
+        for publication in sent:
+            outcome.settle(partial(publication.result, 0))
 
 
 class Outcome:

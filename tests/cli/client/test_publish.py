@@ -97,8 +97,9 @@ class TestLines:
         assert done.out == f"{topic} 2 messages: 1 to 2\n"
         assert cli.ok("fetch", topic, "--user", "ford", "--lines").out == "a\nb\n"
 
-    def test_one_that_fails_ends_it(self, cli: Cli, topic: str) -> None:
-        lines = "\n".join(["a", "b", "x" * 1_100_000, *"d" * 100_000])
+    @pytest.mark.parametrize("more", [0, 10, 100_000])
+    def test_one_that_fails_ends_it(self, cli: Cli, topic: str, more: int) -> None:
+        lines = "\n".join(["a", "b", "x" * 1_100_000, *"d" * more])
         done = cli("publish", topic, "--lines", input=lines)
         stored = len(bodies(cli, topic))
         assert stored == 2
