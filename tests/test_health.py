@@ -17,6 +17,7 @@ from gevent.event import Event
 from gobbler import logs
 from gobbler.errors import StoreUnavailable, Unhealthy
 from gobbler.health import MIB, Health, HubLag, InThread, storage_space, storage_writable
+from tests.clock import Clock
 
 GIB = 1 << 30
 
@@ -189,16 +190,6 @@ def test_a_disk_that_hangs_occupies_one_thread_only() -> None:
     check()
     check()
     assert len(runs) == 2
-
-
-class Clock:
-    """A clock that moves when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def lag_after(*wakes: float) -> tuple[HubLag, Clock]:

@@ -9,16 +9,7 @@ from gevent.event import Event
 from gobbler import service
 from gobbler.errors import StoreLocked, StoreUnavailable
 from gobbler.service import Stack
-
-
-class Clock:
-    """A clock that moves when told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 class Fake:

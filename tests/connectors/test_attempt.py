@@ -8,24 +8,15 @@ import pytest
 from gobbler.connectors.backoff import GIVE_UP_SECONDS
 from gobbler.connectors.base import Delivery
 from gobbler.connectors.outcome import Outage, Outcome, Refused, Retry, Sent
+from tests.clock import Clock
 from tests.connectors.rig import Rig
-
-
-class Clock:
-    """Unix seconds that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Scene:
     """A connector at a clock that stands still, and what its provider says to the device `a`."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock = Clock()
+        self.clock = Clock(1_000_000.0)
         self.to_a: Outcome = Sent()
         self.rig = Rig(folder, self._answer, clock=self.clock)
 

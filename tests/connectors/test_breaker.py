@@ -13,20 +13,13 @@ from gobbler.connectors.breaker import (
     Breaker,
 )
 from gobbler.connectors.outcome import Outage, Pause
+from tests.clock import Clock
 
 DOWN = Outage("down")
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def broken() -> tuple[Breaker, Clock]:
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = Breaker(clock)
     for number in range(FAILURES):
         assert breaker.failed(breaker.enter(), DOWN) == (number == FAILURES - 1)
@@ -41,7 +34,7 @@ def test_failures_in_a_row_open_it() -> None:
 
 
 def test_a_success_in_between_keeps_it_closed() -> None:
-    breaker = Breaker(Clock())
+    breaker = Breaker(Clock(100.0))
     for _ in range(5):
         for _ in range(FAILURES - 1):
             assert not breaker.failed(breaker.enter(), DOWN)
@@ -50,7 +43,7 @@ def test_a_success_in_between_keeps_it_closed() -> None:
 
 
 def test_of_attempts_that_were_under_way_together_one_failure_counts() -> None:
-    breaker = Breaker(Clock())
+    breaker = Breaker(Clock(100.0))
     for _ in range(FAILURES - 1):
         together = [breaker.enter() for _ in range(100)]
         assert not any(breaker.failed(passed, DOWN) for passed in together)
@@ -58,7 +51,7 @@ def test_of_attempts_that_were_under_way_together_one_failure_counts() -> None:
 
 
 def test_few_failures_open_it_when_nothing_else_happens_for_long() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = Breaker(clock)
     assert not breaker.failed(breaker.enter(), DOWN)
     clock.now += FAILING_SECONDS
@@ -94,7 +87,7 @@ def test_a_probe_that_says_nothing_leaves_its_place_to_another() -> None:
 
 
 def test_what_began_before_a_change_says_nothing_about_what_comes_after() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = Breaker(clock)
     old = breaker.enter()
     assert breaker.pause(old, Pause("forbidden"))
@@ -110,7 +103,7 @@ def test_what_began_before_a_change_says_nothing_about_what_comes_after() -> Non
 
 
 def test_a_pause_lasts_as_long_as_it_says() -> None:
-    breaker = Breaker(Clock())
+    breaker = Breaker(Clock(100.0))
     quota = Pause("quota", after=7.0, alert=False)
     assert breaker.pause(breaker.enter(), quota)
     assert (breaker.delay(), breaker.cause) == (7.0, quota)

@@ -11,23 +11,16 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from gobbler.connectors.apns.provider_token import ProviderToken
 from gobbler.errors import ConfigError
+from tests.clock import Clock
 from tests.connectors.apns.credentials import KEY_ID, TEAM_ID, TokenKey, pem, token_key
 
 NOW = 1_700_000_000.75
 MINUTE = 60.0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

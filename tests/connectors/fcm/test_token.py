@@ -14,20 +14,11 @@ from gobbler.connectors.fcm.service_account import load
 from gobbler.connectors.fcm.token import MARGIN, PATIENCE, AccessToken, AccessTokens
 from gobbler.connectors.fcm.transport import Transport, trust
 from gobbler.connectors.outcome import Outage, Outcome, Pause
+from tests.clock import Clock
 from tests.connectors.fcm.conftest import SOON
 from tests.connectors.fcm.patched import Task
 from tests.providers.fcm import FakeFcm
 from tests.providers.service_account import ServiceAccount
-
-
-class Clock:
-    """A clock that stands still until it is told the time."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -5,16 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.connectors.sms.bucket import MAX_WAIT, Bucket
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
