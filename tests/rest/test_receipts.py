@@ -25,6 +25,7 @@ from gobbler.metrics import Metrics
 from gobbler.reporting.events import Event
 from gobbler.rest import receipts
 from gobbler.rest.receipts import MAX_BYTES, Seen
+from tests.connectors.sms import sending
 from tests.connectors.sms.sending import QUICK, SIGNATURE_SECRET, config, delivery
 from tests.providers.process import ROOT, Provider
 from tests.providers.sms import STATUSES
@@ -32,19 +33,7 @@ from tests.providers.sms import STATUSES
 PATH = "/sms/receipt"
 NOW = 1577880001.5
 SIGNER = Signer("secret", "sha256")
-RECEIPT = {
-    "msisdn": "447700900000",
-    "to": "AcmeInc",
-    "network-code": "12345",
-    "messageId": "0A0000001234567B",
-    "price": "0.03330000",
-    "status": "delivered",
-    "scts": "2001011400",
-    "err-code": "0",
-    "api-key": "abcd1234",
-    "client-ref": "order & 1",
-    "message-timestamp": "2020-01-01 12:00:00",
-}
+RECEIPT = sending.RECEIPT | {"client-ref": "order & 1"}
 EVENT = {
     "order_id": "order & 1",
     "message_id": "0A0000001234567B",

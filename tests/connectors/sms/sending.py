@@ -15,6 +15,21 @@ from tests.providers.process import Provider
 KEY, SECRET, SIGNATURE_SECRET = "abcd1234", "an-api-secret-0123", "a-signature-secret"
 QUICK = Timeouts(connect=0.5, read=0.5, whole=30.0)
 
+# As Vonage's reference of the SMS API shows one.
+RECEIPT = {
+    "msisdn": "447700900000",
+    "to": "AcmeInc",
+    "network-code": "12345",
+    "messageId": "0A0000001234567B",
+    "price": "0.03330000",
+    "status": "delivered",
+    "scts": "2001011400",
+    "err-code": "0",
+    "api-key": "abcd1234",
+    "client-ref": "order 1",
+    "message-timestamp": "2020-01-01 12:00:00",
+}
+
 
 def config(fake: Provider, **options: Any) -> Config:
     """The options of a sender that uses the fake; others may be given."""

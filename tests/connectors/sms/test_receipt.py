@@ -9,21 +9,7 @@ from hypothesis import strategies as st
 from gobbler.connectors.sms.receipt import STATUSES, from_json, parse, unite
 from gobbler.errors import BadRequest
 from gobbler.reporting import events
-
-# As Vonage's reference of the SMS API shows one.
-RECEIPT = {
-    "msisdn": "447700900000",
-    "to": "AcmeInc",
-    "network-code": "12345",
-    "messageId": "0A0000001234567B",
-    "price": "0.03330000",
-    "status": "delivered",
-    "scts": "2001011400",
-    "err-code": "0",
-    "api-key": "abcd1234",
-    "client-ref": "order 1",
-    "message-timestamp": "2020-01-01 12:00:00",
-}
+from tests.connectors.sms.sending import RECEIPT
 
 
 def test_a_receipt_is_an_event() -> None:
