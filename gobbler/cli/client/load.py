@@ -225,13 +225,17 @@ class Load:
         for thread in threads:
             while thread.is_alive():
                 thread.join(_PROGRESS_SECONDS)
-                self._progress(
-                    sum(publisher.sent for publisher in self._publishers),
-                    sum(subscriber.received for subscriber in self._subscribers),
-                )
+                self._tell()
                 if self._failed:
                     for publisher in self._publishers:
                         publisher.stop()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._progress(
+            sum(publisher.sent for publisher in self._publishers),
+            sum(subscriber.received for subscriber in self._subscribers),
+        )
 
     def _count(self, report: Report) -> None:
         sent = [publisher.sent for publisher in self._publishers]

@@ -44,16 +44,21 @@ class Peer:
         self._answers = answers
         self._reads = reads
         self._kept: list[socket.socket] = []
+        self._closed = threading.Semaphore(0)
+        self.requests: list[bytes] = []
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
         self.port = int(self._listener.getsockname()[1])
-        self.requests: list[bytes] = []
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         for connection in (*self._kept, self._listener):
             connection.close()
+
+    def hung_up(self) -> None:
+        """Wait until it has closed one more connection; over loopback, that is known at once."""
+        assert self._closed.acquire(timeout=10)
 
     def _serve(self) -> None:
         for answer in self._answers:
@@ -68,6 +73,7 @@ class Peer:
             else:
                 connection.sendall(answer)
                 connection.close()
+                self._closed.release()
 
 
 @pytest.fixture
@@ -192,7 +198,7 @@ def test_a_connection_that_was_closed_is_not_used_again(peers: list[Peer]) -> No
     peers.append(Peer(OK, OK))
     transport = transport_to(f"http://127.0.0.1:{peers[0].port}")
     assert transport.post(b"x") == Reply(200, b"{}")
-    threading.Event().wait(0.2)  # the connection's end is on its way
+    peers[0].hung_up()
     assert transport.post(b"x") == Reply(200, b"{}")
     transport.close()
 
@@ -221,6 +227,7 @@ def test_what_is_sent(peers: list[Peer], monkeypatch: pytest.MonkeyPatch) -> Non
     peers.append(Peer(OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b\r\n\r\n"), OK))
     transport = transport_to(f"http://127.0.0.1:{peers[0].port}/path")
     transport.post(b"a=b")
+    peers[0].hung_up()  # or the next is written into a connection that ends
     transport.post(b"a=c")
     transport.close()
     assert [sorted(request.split(b"\r\n")[:-2]) for request in peers[0].requests] == [
