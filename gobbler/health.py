@@ -17,7 +17,8 @@ import gevent
 from gevent.event import AsyncResult
 
 from gobbler.errors import GobblerError, Unhealthy
-from gobbler.logs import one_line, redact
+from gobbler.logs import redact
+from gobbler.text import one_line
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from typing import TextIO
 from urllib.parse import quote
 
+from gobbler.text import one_line
+
 LEVELS = {
     "panic": logging.CRITICAL,
     "fatal": logging.CRITICAL,
@@ -29,9 +31,6 @@ LEVELS = {
 _WORDS = {logging.CRITICAL: "FATAL", logging.WARNING: "WARN"}
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 _COLUMN = "    "
-
-# What could end a line, drive a terminal, turn the reading direction around or not be encoded.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def setup(level: str, env: str, stream: TextIO | None = None, json: bool | None = None) -> logging.Handler:
@@ -86,11 +85,6 @@ def hide(secret: str) -> None:
 def redact(text: str) -> str:
     """Replace every hidden secret in a text by `***`."""
     return _secrets.redact(text)
-
-
-def one_line(text: str) -> str:
-    """Write control characters, line ends and direction marks as escapes, as Python writes them."""
-    return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class LineHandler(logging.StreamHandler[TextIO]):

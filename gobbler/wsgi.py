@@ -23,6 +23,7 @@ from gobbler.config import Config, load
 from gobbler.errors import ConfigError, GobblerError
 from gobbler.handler import Connections, Handler
 from gobbler.server import Server
+from gobbler.text import one_line
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def _configured() -> Config:
 
 
 def _give_up(error: GobblerError) -> None:
-    sys.stderr.write(f"gobbler: {logs.one_line(logs.redact(str(error)))}\n")
+    sys.stderr.write(f"gobbler: {one_line(logs.redact(str(error)))}\n")
     sys.exit(_APP_LOAD_ERROR)
 
 

@@ -264,7 +264,3 @@ def test_a_broken_stream_is_no_error(capsys: pytest.CaptureFixture[str]) -> None
 def test_records_do_not_ask_for_the_thread(as_json: Callable[[], list[dict[str, Any]]]) -> None:
     log.info("x")
     assert "thread_name" not in as_json()[0], "it would make gevent build a dummy thread a greenlet"
-
-
-def test_one_line_leaves_text_alone() -> None:
-    assert logs.one_line("grüße, 世界 \\n") == "grüße, 世界 \\n"

@@ -16,9 +16,10 @@ from gobbler.connectors.connector import Connector
 from gobbler.connectors.failures import Failure
 from gobbler.connectors.outcome import Pause
 from gobbler.errors import BadRequest, ConfigError, KVError, StoreError
-from gobbler.logs import one_line, redact
+from gobbler.logs import redact
 from gobbler.metrics import Metrics
 from gobbler.rest.errors import answer, status_of
+from gobbler.text import one_line
 
 _LIMIT: Final = 1024
 _NUMBERS: Final = {

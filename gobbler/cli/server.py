@@ -28,6 +28,7 @@ from gobbler.config import CONFIG_VARIABLE, OPTIONS, Config, load, version
 from gobbler.errors import ConfigError, GobblerError
 from gobbler.options import Option
 from gobbler.service import Service
+from gobbler.text import one_line
 
 STOP_SECONDS = 8.0
 """How long a graceful stop may take: `docker stop` kills after 10."""
@@ -137,7 +138,7 @@ def _stop_on_signals() -> Event:
 
 def _complain(text: str, status: int) -> int:
     """Say in one line on standard error why the server does not run."""
-    click.echo(f"gobbler: {logs.one_line(logs.redact(text))}", err=True)
+    click.echo(f"gobbler: {one_line(logs.redact(text))}", err=True)
     return status
 
 

@@ -26,6 +26,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.store.filelog.recovery",
         "gobbler.kvstore",
         "gobbler.database_url",
+        "gobbler.text",
         "gobbler.reporting",
         "gobbler.reporting.events",
         "gobbler.connectors",

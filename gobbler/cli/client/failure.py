@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from gobbler.cli.client.text import one_line
 from gobbler.errors import GobblerError
+from gobbler.text import shown_line
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -41,9 +41,9 @@ class Failure(Exception):
 def explain(error: GobblerError | OSError) -> Failure:
     """Return what to tell of an error."""
     if isinstance(error, GobblerError):
-        return Failure(one_line(_text(error)), _status(error))
+        return Failure(shown_line(_text(error)), _status(error))
     name = f": {error.filename}" if error.filename else ""
-    return Failure(one_line(f"{error.strerror or error}{name}"))
+    return Failure(shown_line(f"{error.strerror or error}{name}"))
 
 
 def _status(error: GobblerError) -> int:

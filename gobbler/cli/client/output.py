@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 import click
 
 from gobbler.cli.client.render import Renderer, gap_json, message_json, record_json
-from gobbler.cli.client.text import one_line
+from gobbler.text import shown_line
 
 if TYPE_CHECKING:
     from gobbler.client import Gap, Message
@@ -27,7 +27,7 @@ def colours(stream: TextIO) -> bool:
 
 def tell(text: str) -> None:
     """Say something on standard error: what happens, in contrast to what was asked for."""
-    click.echo(f"{NAME}: {one_line(text)}", err=True)
+    click.echo(f"{NAME}: {shown_line(text)}", err=True)
 
 
 def as_json(command: F) -> F:
@@ -79,7 +79,7 @@ class Output:
 
     def record(self, record: Mapping[str, Any], text: str) -> None:
         """Write something else: as JSON, or as the text."""
-        self.line(record_json(record) if self._as_json else one_line(text))
+        self.line(record_json(record) if self._as_json else shown_line(text))
 
     def table(self, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         """Write a table; the first column is text, the others are numbers and times."""
@@ -87,7 +87,7 @@ class Output:
         for number, row in enumerate([head, *rows]):
             first, *others = zip(row, widths, strict=True)
             cells = [first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]
-            line = one_line("  ".join(cells))
+            line = shown_line("  ".join(cells))
             self.line(line if number else self._renderer.heading(line))
 
     def line(self, text: str) -> None:

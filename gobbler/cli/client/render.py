@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gobbler.cli.client.text import one_line, shown
+from gobbler.text import shown, shown_line
 
 if TYPE_CHECKING:
     from gobbler.client import Gap, Message, Receipt
@@ -29,8 +29,8 @@ class Renderer:
         return self._whole(message) if self._verbose else self._line(message)
 
     def _line(self, message: Message) -> str:
-        user = f" {one_line(message.user_id)}" if message.user_id else ""
-        head = self._style(f"{one_line(message.topic)} {message.id}{user}:", fg="cyan")
+        user = f" {shown_line(message.user_id)}" if message.user_id else ""
+        head = self._style(f"{shown_line(message.topic)} {message.id}{user}:", fg="cyan")
         return f"{head} {shown(message.body)}"
 
     def _whole(self, message: Message) -> str:
@@ -42,18 +42,18 @@ class Renderer:
             message.message_id,
             message.time,
         )
-        head = self._style(one_line(",".join(map(str, fields))), fg="cyan")
+        head = self._style(shown_line(",".join(map(str, fields))), fg="cyan")
         return f"{head}\n{shown(message.raw_headers)}\n{shown(message.body)}"
 
     def notification(self, text: str) -> str:
         """Return a notification of the protocol, of one line or with JSON in a second."""
         first, end, rest = text.partition("\n")
-        head = self._style(one_line(first), fg="red" if first.startswith("!") else "green")
-        return f"{head}{end}{one_line(rest)}"
+        head = self._style(shown_line(first), fg="red" if first.startswith("!") else "green")
+        return f"{head}{end}{shown_line(rest)}"
 
     def problem(self, text: str) -> str:
         """Return a text that tells of a failure."""
-        return self._style(one_line(text), fg="red")
+        return self._style(shown_line(text), fg="red")
 
     def heading(self, text: str) -> str:
         """Return the head of a table."""

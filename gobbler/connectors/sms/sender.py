@@ -29,9 +29,9 @@ from gobbler.connectors.sms.recent import Recent
 from gobbler.connectors.sms.signature import Signer
 from gobbler.connectors.sms.transport import Failure, Timeouts, Transport
 from gobbler.errors import BadRequest, ConfigError
-from gobbler.logs import one_line
 from gobbler.reporting import events
 from gobbler.reporting.events import Event, rfc3339
+from gobbler.text import one_line
 
 SHOWN_CHARACTERS: Final = 200
 """No text of the provider's is passed on beyond this."""

@@ -1,8 +1,8 @@
-"""What is shown cannot drive a terminal."""
+"""What is shown cannot drive a terminal, or pass for another line."""
 
 import pytest
 
-from gobbler.cli.client.text import one_line, shown
+from gobbler.text import one_line, shown, shown_line
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,16 @@ from gobbler.cli.client.text import one_line, shown
         ("half a \ud800 pair", "half a \\ud800 pair"),
     ],
 )
-def test_one_line(text: str, safe: str) -> None:
-    assert one_line(text) == safe
+def test_shown_line(text: str, safe: str) -> None:
+    assert shown_line(text) == safe
+
+
+def test_one_line_leaves_text_alone() -> None:
+    assert one_line("grüße, 世界 \\n") == "grüße, 世界 \\n"
+
+
+def test_a_tab_is_an_escape_where_nobody_looks() -> None:
+    assert one_line("a\ttab") == "a\\ttab"
 
 
 def test_bytes_that_are_no_text() -> None:
