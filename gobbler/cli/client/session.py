@@ -16,6 +16,7 @@ from gobbler.cli.client.once import Once
 from gobbler.cli.client.pages import pages
 from gobbler.cli.client.render import Renderer
 from gobbler.errors import GobblerError
+from gobbler.protocol import notification
 from gobbler.protocol.command import Cancel, Receive, Send, SendRefused, parse
 from gobbler.protocol.topic import covers
 
@@ -89,7 +90,7 @@ class Watch:
 
     def _begin_live(self) -> None:
         self._live = True
-        self._session.notify(f"#subscribed-to {self.path}")
+        self._session.tell(notification.subscribed_to(self.path.encode()))
 
 
 class Session:
@@ -128,6 +129,10 @@ class Session:
         """Show a notification."""
         self._show(self._renderer.notification(text))
 
+    def tell(self, payload: bytes) -> None:
+        """Show a notification of the protocol."""
+        self.notify(payload.decode())
+
     def show_message(self, message: Message) -> None:
         """Show a message that came by a subscription, once: several may match it."""
         if self._once.is_new(message.topic, message.id):
@@ -135,7 +140,7 @@ class Session:
 
     def tell_gap(self, gap: Gap) -> None:
         """Tell what cannot be had any more."""
-        self.notify(f"!error-gap {gap.topic} {gap.first} {gap.last}")
+        self.tell(notification.error_gap(gap.topic.encode(), gap.first, gap.last))
 
     def fail(self, text: str, status: int) -> None:
         """Show a notification of an error, which the exit status will tell too."""
@@ -177,7 +182,8 @@ class Session:
         except GobblerError as error:
             self._fail(f"!error-send {_words(message_id)}", error)
         else:
-            self.notify(f"#send {receipt.message_id}\n{_sent(receipt)}")
+            ids = receipt.message_id.encode(), receipt.topic.encode()
+            self.tell(notification.send_ok(*ids, receipt.id, receipt.time))
             self._expect(receipt)
 
     def _expect(self, receipt: Receipt) -> None:
@@ -188,23 +194,25 @@ class Session:
     def _receive(self, command: Receive) -> None:
         path = command.path.decode()
         if command.count is not None:
-            self._fetch(path, command.start or 0, command.count)
+            self._fetch(command.path, command.start or 0, command.count)
         elif path in self._watches and command.start is None:
-            self.notify(f"#subscribed-to {path}")
+            self.tell(notification.subscribed_to(command.path))
         else:
             self._subscribe(path, command.start)
 
-    def _fetch(self, path: str, start: int, count: int) -> None:
+    def _fetch(self, path: bytes, start: int, count: int) -> None:
         found = False
-        for page in pages(self.client, path, start, count, self.tell_gap):
+        for page in pages(self.client, path.decode(), start, count, self.tell_gap):
             found = True
-            self.notify(f"#fetch-start {path} {len(page)}")
-            for message in page:
-                self._show(self._renderer.message(message))
-            self.notify(f"#fetch-done {path}")
+            self._show_fetched(path, page)
         if not found:
-            self.notify(f"#fetch-start {path} 0")
-            self.notify(f"#fetch-done {path}")
+            self._show_fetched(path, [])
+
+    def _show_fetched(self, path: bytes, page: list[Message]) -> None:
+        self.tell(notification.fetch_start(path, len(page)))
+        for message in page:
+            self._show(self._renderer.message(message))
+        self.tell(notification.fetch_done(path))
 
     def _subscribe(self, path: str, start: int | None) -> None:
         self._end(path)
@@ -230,7 +238,7 @@ class Session:
         if self._patience and path in self._watches:
             self._watches[path].settle(self._patience)
         if self._end(path):
-            self.notify(f"#canceled {path}")
+            self.tell(notification.canceled(command.path))
         else:
             self.fail(f"!error-bad-request not subscribed to {path}", 1)
 
@@ -253,16 +261,3 @@ _KINDS: Final = {
 
 def _words(message_id: str) -> str:
     return f"{message_id} " if message_id else ""
-
-
-def _sent(receipt: Receipt) -> str:
-    """Return the object of an answer to a send (docs/protocol.md, Send)."""
-    return json.dumps(
-        {
-            "sequenceId": str(receipt.id),
-            "path": receipt.topic,
-            "publisherMessageId": receipt.message_id,
-            "messagePublishingTime": str(receipt.time),
-        },
-        ensure_ascii=False,
-    )
