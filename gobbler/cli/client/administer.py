@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gobbler.cli.client.failure import REFUSED, Failure
+from gobbler.cli.client.failure import REFUSED, missing
 from gobbler.cli.client.output import Output, as_json, form_of, tell
 from gobbler.cli.client.setup import Setup, Verb
-from gobbler.errors import GobblerError
 
 if TYPE_CHECKING:
     from gobbler.client import Rest
@@ -19,7 +18,6 @@ CONNECTORS: Final = "/admin/api/connectors"
 HEALTH: Final = "/admin/healthcheck"
 TOGGLES: Final = "/admin/toggles"
 
-_NOT_FOUND: Final = 404
 _SAYS_OK: Final = "ok"
 _COLUMNS: Final = ("TOPIC", "MESSAGES", "FIRST", "LAST", "BYTES", "NEWEST")
 _NOTHING: Final = "-"
@@ -40,7 +38,8 @@ def subscribers(topic: str, json: bool) -> None:
 @as_json
 def health(endpoint: str, json: bool) -> int:
     """Say whether the server is well, and what is wrong with it; then the exit status is 1."""
-    problems = _asked(Setup.current().rest(), endpoint, "health")
+    with missing(f"the server has no page {_path(endpoint)} that tells its health"):
+        problems = Setup.current().rest().health(_path(endpoint))
     output = Output(form_of(json=json))
     texts = [f"{check}: {problem}" for check, problem in problems.items()] or [_SAYS_OK]
     if json:
@@ -51,22 +50,8 @@ def health(endpoint: str, json: bool) -> int:
     return REFUSED if problems else 0
 
 
-def _asked(rest: Rest, endpoint: str, what: str) -> dict[str, str]:
-    from gobbler.client import Refused
-
-    try:
-        return rest.health(_path(endpoint))
-    except Refused as error:
-        raise _missing(error, f"the server has no page {_path(endpoint)} that tells its {what}") from error
-
-
 def _path(endpoint: str) -> str:
     return "/" + endpoint.lstrip("/")
-
-
-def _missing(error: GobblerError, text: str) -> Exception:
-    """Return what to tell of an answer: `text` where the page is not there."""
-    return Failure(f"{text} (404 Not Found)") if getattr(error, "status", 0) == _NOT_FOUND else error
 
 
 @click.command("toggles", cls=Verb, short_help="Show connectors, or turn one on or off.")
@@ -89,7 +74,9 @@ def toggles(name: str | None, switch: str | None, endpoint: str, json: bool) -> 
             tell("the server has no connectors")
         return
     on = _is_on(switch)
-    for line in _toggle(rest, name, on, endpoint):
+    with missing(f"the server has no page {_path(endpoint)} that toggles"):
+        lines = rest.toggle({name: on}, _path(endpoint))
+    for line in lines:
         output.record({"name": name, "on": on, "text": line}, line)
 
 
@@ -100,12 +87,12 @@ def _is_on(switch: str | None) -> bool:
 
 
 def _connectors(rest: Rest) -> list[dict[str, Any]]:
-    from gobbler.client import BadAnswer, Refused
+    from gobbler.client import BadAnswer
 
+    with missing("the server does not list its connectors"):
+        answer = rest.json("GET", CONNECTORS)
     try:
-        return list(rest.json("GET", CONNECTORS)["connectors"])
-    except Refused as error:
-        raise _missing(error, "the server does not list its connectors") from error
+        return list(answer["connectors"])
     except (KeyError, TypeError):
         raise BadAnswer("the server's list of connectors is not understood") from None
 
@@ -116,15 +103,6 @@ def _show_connector(output: Output, connector: dict[str, Any]) -> None:
     switch = "on" if connector["on"] else "off"
     doing = f", {state}{f': {cause}' if cause else ''}" if connector["on"] else ""
     output.record(known, f"{connector['name']} {switch}{doing}")
-
-
-def _toggle(rest: Rest, name: str, on: bool, endpoint: str) -> list[str]:
-    from gobbler.client import Refused
-
-    try:
-        return rest.toggle({name: on}, _path(endpoint))
-    except Refused as error:
-        raise _missing(error, f"the server has no page {_path(endpoint)} that toggles") from error
 
 
 @click.command("topics", cls=Verb, short_help="Show what the server keeps.")

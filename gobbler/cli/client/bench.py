@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gobbler.cli.client.failure import REFUSED
 from gobbler.cli.client.kinds import positive, whole
-from gobbler.cli.client.output import Output, as_json, form_of
+from gobbler.cli.client.output import F, Output, as_json, form_of
 from gobbler.cli.client.setup import Setup, Verb
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ _BYTES: Final = 64 * 1024 * 1024
 _ERASE: Final = "\r\x1b[K"
 
 
+def _number(
+    name: str, kind: Callable[[str], int], default: int, help: str, metavar: str = "N"
+) -> Callable[[F], F]:
+    return click.option(name, type=kind, default=default, show_default=True, metavar=metavar, help=help)
+
+
 @click.command(
     "bench",
     cls=Verb,
@@ -34,38 +41,10 @@ _ERASE: Final = "\r\x1b[K"
     ),
 )
 @click.option("--topic", default="/bench", show_default=True, metavar="TOPIC", help="Publish below this one.")
-@click.option(
-    "--messages",
-    type=whole(1, _MESSAGES),
-    default=10_000,
-    show_default=True,
-    metavar="N",
-    help="Messages of each publisher.",
-)
-@click.option(
-    "--size",
-    type=whole(0, _BYTES),
-    default=100,
-    show_default=True,
-    metavar="BYTES",
-    help="Size of a body; what tells them apart takes up to 30.",
-)
-@click.option(
-    "--publishers",
-    type=whole(1, _CLIENTS),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Each has a connection of its own.",
-)
-@click.option(
-    "--subscribers",
-    type=whole(0, _CLIENTS),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Each gets every message.",
-)
+@_number("--messages", whole(1, _MESSAGES), 10_000, "Messages of each publisher.")
+@_number("--size", whole(0, _BYTES), 100, "Size of a body; what tells them apart takes up to 30.", "BYTES")
+@_number("--publishers", whole(1, _CLIENTS), 1, "Each has a connection of its own.")
+@_number("--subscribers", whole(0, _CLIENTS), 1, "Each gets every message.")
 @click.option(
     "--rate",
     type=positive,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
@@ -11,6 +10,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from gobbler.cli.client import administer, bench, completion, publish, push, receive
+from gobbler.cli.client.console import is_command
 from gobbler.cli.client.failure import BROKEN_PIPE, INTERRUPTED, Failure, explain
 from gobbler.cli.client.output import NAME, tell
 from gobbler.cli.client.setup import Setup, shared
@@ -47,8 +47,6 @@ EPILOG: Final = (
     "0 done, 1 refused by the server or a failed check, 2 wrong usage, 3 no connection, 4 not in time."
 )
 
-_COMMAND = re.compile(r"[+>-]\s|\?$")
-
 
 class Root(click.Group):
     """A group whose first argument is a verb, or a command of the protocol; then all are."""
@@ -57,7 +55,7 @@ class Root(click.Group):
         """Have a command that begins with a dash not be taken for an option."""
         valued = {name for param in self.params if not getattr(param, "is_flag", True) for name in param.opts}
         for position, argument in enumerate(args):
-            if _COMMAND.match(argument) and (not position or args[position - 1] not in valued):
+            if is_command(argument) and (not position or args[position - 1] not in valued):
                 return super().parse_args(ctx, [*args[:position], "--", *args[position:]])
         return super().parse_args(ctx, args)
 
@@ -65,7 +63,7 @@ class Root(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb; commands of the protocol are for one that has no name."""
-        if _COMMAND.match(args[0]):
+        if is_command(args[0]):
             return "", _interactive, ["--", *args]
         return super().resolve_command(ctx, args)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Protocol
+from typing import Final, Protocol
 
 HELP = """\
 + /foo            subscribe: show what is published to /foo and below it
@@ -15,6 +16,13 @@ HELP = """\
 > /foo [id]       publish; header lines (Name: value), an empty line, the body
 ?                 this help
 quit              end; Ctrl+D does, too"""
+
+_COMMAND: Final = re.compile(r"[+>-]\s|\?$")
+
+
+def is_command(argument: str) -> bool:
+    """Say whether an argument is a command of the protocol rather than a verb or an option."""
+    return _COMMAND.match(argument) is not None
 
 
 class Console(Protocol):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Final
 
 from gobbler.errors import GobblerError
@@ -44,6 +46,21 @@ def explain(error: GobblerError | OSError) -> Failure:
         return Failure(shown_line(_text(error)), _status(error))
     name = f": {error.filename}" if error.filename else ""
     return Failure(shown_line(f"{error.strerror or error}{name}"))
+
+
+@contextmanager
+def missing(text: str) -> Iterator[None]:
+    """Say what it is that the server does not have, where it answers 404.
+
+    Raises:
+        Failure: that text.
+    """
+    try:
+        yield
+    except GobblerError as error:
+        if getattr(error, "status", 0) != HTTPStatus.NOT_FOUND:
+            raise
+        raise Failure(f"{text} (404 Not Found)") from error
 
 
 def _status(error: GobblerError) -> int:

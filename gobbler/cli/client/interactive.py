@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from gobbler.cli.client.console import HELP, Console, Pipe
+from gobbler.cli.client.console import HELP, Console, Pipe, is_command
 from gobbler.cli.client.failure import USAGE
 from gobbler.cli.client.output import colours
 from gobbler.cli.client.render import Renderer
@@ -17,13 +17,7 @@ from gobbler.cli.client.session import Session
 from gobbler.cli.client.setup import LOG_FORMAT, Setup
 from gobbler.cli.client.typed import commands
 
-_SIGNS: Final = ("+", "-", ">", "?")
 _HELP: Final = (b"?", b"help")
-
-
-def is_command(argument: str) -> bool:
-    """Say whether an argument is a command of the protocol rather than a verb or an option."""
-    return argument == "?" or (argument[:1] in _SIGNS and argument[1:2].isspace())
 
 
 def run(setup: Setup, given: Sequence[str], leave: bool) -> int:

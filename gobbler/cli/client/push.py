@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
-from gobbler.cli.client.failure import Failure
+from gobbler.cli.client.failure import Failure, missing
 from gobbler.cli.client.output import Output, as_json, form_of
 from gobbler.cli.client.setup import Setup, Verb
 
 if TYPE_CHECKING:
     from gobbler.client import Push
-
-_NOT_FOUND: Final = 404
 
 
 @click.group("push", subcommand_metavar="VERB ...", short_help="Subscribe devices, through FCM or APNs.")
@@ -33,19 +31,12 @@ def _asking(connector: str) -> Iterator[Push]:
     Raises:
         Failure: the server has no such connector.
     """
-    from gobbler.client import Refused
-
-    try:
+    with missing(f"the server has no connector {connector} with subscriptions"):
         yield Setup.current().rest().push(connector)
-    except Refused as error:
-        if error.status != _NOT_FOUND:
-            raise
-        raise Failure(
-            f"the server has no connector {connector} with subscriptions (404 Not Found)"
-        ) from error
 
 
 def _check(right: object, error: Exception) -> None:
+    # Not in the commands themselves: their docstrings, where `Raises:` belongs, are the help.
     if not right:
         raise error
 
