@@ -14,7 +14,7 @@ from gobbler.admin.toggles import switch
 from gobbler.connectors.breaker import CLOSED, HALF_OPEN
 from gobbler.connectors.connector import Connector
 from gobbler.connectors.failures import Failure
-from gobbler.connectors.outcome import Pause
+from gobbler.connectors.outcome import Pause, told
 from gobbler.errors import BadRequest, ConfigError, KVError, StoreError
 from gobbler.logs import redact
 from gobbler.metrics import Metrics
@@ -87,7 +87,7 @@ def _state(connector: Connector) -> dict[str, Any]:
         return {"state": "sending" if connector.on else "off", "cause": None}
     waiting = "paused" if isinstance(cause, Pause) else "waiting"
     state = "trying" if breaker.state == HALF_OPEN else waiting
-    return {"state": state, "cause": one_line(redact(f"{cause.reason}: {cause.text}".removesuffix(": ")))}
+    return {"state": state, "cause": one_line(redact(told(cause)))}
 
 
 def _failures(connector: Connector) -> list[dict[str, Any]]:

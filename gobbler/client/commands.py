@@ -134,6 +134,8 @@ def encode_body(body: bytes | str) -> bytes:
     Raises:
         InvalidMessage: the text is no Unicode.
     """
+    if isinstance(body, bytes):
+        return body
     # Not bytes(body): of a number, that makes as many zeros.
     return _encode("body", body) if isinstance(body, str) else memoryview(body).tobytes()
 

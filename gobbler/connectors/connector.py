@@ -22,7 +22,7 @@ from gobbler.connectors.engine import Engine
 from gobbler.connectors.failures import Failures
 from gobbler.connectors.feeds import Feeds
 from gobbler.connectors.metrics import ConnectorMetrics
-from gobbler.connectors.outcome import Pause
+from gobbler.connectors.outcome import Pause, told
 from gobbler.connectors.reader import Reader
 from gobbler.connectors.subscription import Device
 from gobbler.errors import Unhealthy
@@ -148,7 +148,7 @@ class Connector:
         if isinstance(cause, Pause) and not cause.alert:
             return
         what = "is paused" if isinstance(cause, Pause) else "cannot reach its provider"
-        raise Unhealthy(f"{self.name} {what}: " + f"{cause.reason}: {cause.text}".removesuffix(": "))
+        raise Unhealthy(f"{self.name} {what}: {told(cause)}")
 
     def _show(self, metrics: ConnectorMetrics) -> None:
         """Have the gauges ask when they are looked at."""

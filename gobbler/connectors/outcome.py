@@ -75,3 +75,8 @@ class Pause:
 
 
 Outcome = Sent | Refused | Gone | Retry | Outage | Pause
+
+
+def told(cause: Outage | Pause) -> str:
+    """Return in one text why nobody can be served."""
+    return f"{cause.reason}: {cause.text}" if cause.text else cause.reason
