@@ -134,10 +134,10 @@ def encode_body(body: bytes | str) -> bytes:
     Raises:
         InvalidMessage: the text is no Unicode.
     """
-    if isinstance(body, bytes):
-        return body
+    if isinstance(body, str):
+        return _encode("body", body)
     # Not bytes(body): of a number, that makes as many zeros.
-    return _encode("body", body) if isinstance(body, str) else memoryview(body).tobytes()
+    return body if type(body) is bytes else memoryview(body).tobytes()
 
 
 def _encode(name: str, text: str) -> bytes:

@@ -34,8 +34,6 @@ MAX_COUNT: Final = 100_000
 PAGE_BYTES: Final = 64 * 1024
 """How much is read and made JSON of at once, until the client has taken it."""
 
-_SMALL_PAGE: Final = 16 * 1024
-_MESSAGE_BYTES: Final = 256  # a guess, only to choose the size of a page
 LINES: Final = "application/x-ndjson"
 
 Items = Iterator[list[bytes]]
@@ -74,12 +72,9 @@ def _items(store: MessageStore, metrics: Metrics) -> Items:
     # Nobody's parameters: without a user, no filter is satisfied.
     params = {"user_id": user(asked)} if asked.get("userId") else {}
     selector = Selector((path,), params)
-    partition = partition_of(path)
-    first, last = store.resolve(partition, selector, start)
-    # As in a WebSocket, where the number is told before: so both end at the same message, or gap.
-    count = min(count, store.count(partition, selector, first, last))
-    size = min(PAGE_BYTES, max(_SMALL_PAGE, count * _MESSAGE_BYTES))
-    return _read(store.scan(partition, selector, first, last, size), count, metrics)
+    # Counted as for a WebSocket, which is told the number: so both end at the same message, or gap.
+    number, pages = store.fetch(partition_of(path), selector, start, count, PAGE_BYTES)
+    return _read(pages, number, metrics)
 
 
 def _read(pages: Iterator[Page], left: int, metrics: Metrics) -> Items:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gobbler.errors import StoreError
 from gobbler.protocol.block import Block
@@ -21,6 +21,9 @@ from gobbler.protocol.selector import Selector
 
 Listener = Callable[[str, Sequence[Block]], None]
 """Is told of every commit: the partition and its new blocks, in id order; must not wait."""
+
+_SMALL_PAGE: Final = 16 * 1024
+_MESSAGE_BYTES: Final = 256  # a guess, only to choose the size of a page
 
 
 class Group(NamedTuple):
@@ -129,6 +132,21 @@ class MessageStore(ABC):
         if start < 0:
             return self.newest(partition, selector, -start, last), last
         return start or first, last
+
+    def fetch(
+        self, partition: str, selector: Selector, start: int, most: int, page_bytes: int
+    ) -> tuple[int, Iterator[Page]]:
+        """Return how many messages a fetch gives, of at most `most` from a start id on, and the pages.
+
+        These may go on behind the last of them. Few messages have smaller pages than `page_bytes`.
+
+        Raises:
+            StoreUnavailable: the store cannot read it now.
+        """
+        first, last = self.resolve(partition, selector, start)
+        number = min(most, self.count(partition, selector, first, last))
+        size = min(page_bytes, max(_SMALL_PAGE, number * _MESSAGE_BYTES))
+        return number, self.scan(partition, selector, first, last, size)
 
     @abstractmethod
     def scan(

@@ -18,8 +18,6 @@ from gobbler.websocket.peer import Peer
 log = logging.getLogger(__name__)
 
 PAGE_BYTES: Final = 256 * 1024
-_SMALL_PAGE: Final = 16 * 1024
-_MESSAGE_BYTES: Final = 256  # a guess, only to choose the size of a page
 
 
 class Fetch:
@@ -62,14 +60,10 @@ class Fetch:
             self._done(self)
 
     def _send_all(self) -> None:
-        session, store = self._session, self._session.services.store
-        partition = partition_of(self.path)
-        selector = Selector((self.path,), session.params)
-        first, last = store.resolve(partition, selector, self._start)
-        count = min(self._count, store.count(partition, selector, first, last))
-        self._tell(notification.fetch_start(self.path, count))
-        size = min(PAGE_BYTES, max(_SMALL_PAGE, count * _MESSAGE_BYTES))
-        self._send_pages(store.scan(partition, selector, first, last, size), count)
+        store, selector = self._session.services.store, Selector((self.path,), self._session.params)
+        number, pages = store.fetch(partition_of(self.path), selector, self._start, self._count, PAGE_BYTES)
+        self._tell(notification.fetch_start(self.path, number))
+        self._send_pages(pages, number)
         self._tell(notification.fetch_done(self.path))
 
     def _tell(self, payload: bytes) -> None:
