@@ -150,6 +150,17 @@ export function clamped(made) {
 }
 
 /**
+ * The cell of a user id.
+ *
+ * @param {string} label
+ * @param {string} id
+ * @param {string} nobody what stands there where there is none
+ */
+export function userCell(label, id, nobody) {
+  return cell(label, "name", id ? clamped(h("span", {}, id)) : h("span", { class: "soft" }, nobody));
+}
+
+/**
  * @param {string} title
  * @param {string} name a class
  * @param {...Child} children

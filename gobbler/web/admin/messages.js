@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cell, clamped, element, h, reconcile, setText, table, when } from "./dom.js";
+import { cell, clamped, element, h, reconcile, setText, table, when, userCell } from "./dom.js";
 import { moment, number, size } from "./format.js";
 import { disable } from "./paging.js";
 import { openPublisher } from "./publisher.js";
@@ -204,7 +204,7 @@ function row(one, topic) {
     cell("Id", "id", button),
     cell("Time", "", when(one.time)),
     cell("Topic", "name", clamped(h("span", { class: one.path === topic ? "soft" : "" }, one.path))),
-    cell("From", "name", one.userId && clamped(h("span", {}, one.userId)) || h("span", { class: "soft" }, "–")),
+    userCell("From", one.userId, "–"),
     cell("Body", "preview", Object.keys(one.filters).length > 0 && h("span", { class: "pill" }, "filtered"), preview(one)),
     cell("Size", "number", size(one.bodyBytes)),
   );

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { card, cell, clamped, h, reconcile, setText, table } from "./dom.js";
+import { card, cell, h, reconcile, setText, table, userCell } from "./dom.js";
 import { duration, number, percent, plural, rate, size } from "./format.js";
 import { Plot } from "./plots.js";
 import { get, serverTime, setServerTime } from "./server.js";
@@ -170,7 +170,7 @@ export class Overview {
         h(
           "tr",
           {},
-          cell("User", "name", one.userId && clamped(h("span", {}, one.userId)) || h("span", { class: "soft" }, "no user id")),
+          userCell("User", one.userId, "no user id"),
           cell("Queued", "number"),
           cell("Blocked for", "number"),
         ),

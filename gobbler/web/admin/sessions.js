@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cell, clamped, h, reconcile, setText, table, when } from "./dom.js";
+import { cell, clamped, h, reconcile, setText, table, when, userCell } from "./dom.js";
 import { duration, number, plural, size } from "./format.js";
 import { OffsetPager, searchField } from "./paging.js";
 import { get } from "./server.js";
@@ -88,7 +88,7 @@ function row(one) {
   return h(
     "tr",
     {},
-    cell("User", "name", one.userId && clamped(h("span", {}, one.userId)) || h("span", { class: "soft" }, "no user id")),
+    userCell("User", one.userId, "no user id"),
     cell("Application id", "id two", one.applicationId),
     cell("Connected", "", when(one.since)),
     cell("Subscriptions", "name topics wide"),

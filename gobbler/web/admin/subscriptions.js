@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cell, clamped, h, reconcile, setText, table } from "./dom.js";
+import { cell, clamped, h, reconcile, setText, table, userCell } from "./dom.js";
 import { number } from "./format.js";
 import { OffsetPager, Pager, searchField } from "./paging.js";
 import { get } from "./server.js";
@@ -154,7 +154,7 @@ function subscriber(one) {
     "tr",
     {},
     cell("Through", "", through),
-    cell("User", "name", one.userId && clamped(h("span", {}, one.userId)) || h("span", { class: "soft" }, "–")),
+    userCell("User", one.userId, "–"),
     cell("Application id or device", "id two", one.applicationId ?? one.device ?? "–"),
     cell("Subscribed to", "name wide", clamped(h("span", {}, one.topic))),
   );
