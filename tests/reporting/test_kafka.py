@@ -21,8 +21,9 @@ from gobbler.reporting import courier, producer
 from gobbler.reporting.base import Nobody
 from gobbler.reporting.events import Event
 from gobbler.reporting.producer import Access
-from tests.kafka.broker import Broker, free_port
+from tests.kafka.broker import Broker
 from tests.kafka.gate import Gate
+from tests.ports import free_port
 from tests.providers.certificates import Authority
 from tests.reporting.rig import Rig, numbered, numbers
 from tests.reporting.test_events import PUSH, SMS, SUBSCRIPTION

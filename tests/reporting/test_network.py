@@ -15,8 +15,9 @@ from kafka.errors import KafkaError
 from gobbler.reporting import producer
 from gobbler.reporting.network import Client
 from gobbler.reporting.producer import Access, connect
-from tests.kafka.broker import Broker, free_port
+from tests.kafka.broker import Broker
 from tests.kafka.gate import Gate
+from tests.ports import free_port
 from tests.providers.certificates import Authority
 from tests.reporting.rig import Rig, numbered
 from tests.system.server import SECONDS, eventually

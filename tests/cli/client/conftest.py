@@ -1,6 +1,5 @@
 """A real server for all tests of the client's command that leave it alone, and a topic for each."""
 
-import socket
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.client.command import Cli
+from tests.ports import free_port
 from tests.system.server import ServerProcess
 
 _numbers = count(1)
@@ -36,8 +36,7 @@ def topic() -> str:
 @pytest.fixture
 def restartable(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server of the test's own, which comes back on the same port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     with ServerProcess(tmp_path / "data", "--http", f"127.0.0.1:{port}") as running:
         yield running
 
@@ -45,5 +44,4 @@ def restartable(tmp_path: Path) -> Iterator[ServerProcess]:
 @pytest.fixture
 def unused_port() -> int:
     """Nobody listens there."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    return free_port()
