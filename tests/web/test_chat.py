@@ -361,6 +361,18 @@ def test_who_reads_back_is_not_torn_away(windows: Windows, server: ServerProcess
     expect(page.get_by_role("log").get_by_text("message 2", exact=True).last).to_be_in_viewport()
 
 
+def test_who_has_just_begun_to_read_back_is_not_torn_away(windows: Windows, server: ServerProcess) -> None:
+    """A message that comes between a scroll and the event of it, which is kept from the page here."""
+    posted(server, 50)
+    page = join(visit(windows, server.port, size=NARROW), "Ada")
+    message(page, "message 50")
+    page.evaluate("() => addEventListener('scroll', (event) => event.stopImmediatePropagation(), true)")
+    page.get_by_label("Messages").evaluate("(scroll) => { scroll.scrollTop = 0; }")
+    posted(server, 1)
+    expect(page.get_by_role("button", name="New messages")).to_be_visible()
+    expect(page.get_by_role("log").get_by_text("message 1", exact=True).first).to_be_in_viewport()
+
+
 def test_what_comes_is_followed_while_it_scrolls(windows: Windows, server: ServerProcess) -> None:
     """With motion, scrolling to one message takes longer than the next one needs to come."""
     page = visit(windows, server.port, size=NARROW)
@@ -459,5 +471,6 @@ def test_the_prefix_of_websockets_may_be_another(windows: Windows, tmp_path: Pat
         page = join(visit(windows, server.port), "Ada")
         say(page, "here, too")
         message(page, "here, too")
+        expect(page.locator("[data-fate]")).to_have_count(0)
         (item,) = json.loads(server.request("GET", "/api/message/chat")[1])
         assert re.fullmatch(r"chat-\w+-\w+", item["messageId"])

@@ -160,6 +160,7 @@ class Room {
 
   /** @param {Message} message */
   #received(message) {
+    this.#scrolled(); // the event of it comes with the next frame, and a message may come before that
     this.#oldest ??= message.id;
     this.#shown += 1;
     element("empty").hidden = true;
