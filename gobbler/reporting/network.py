@@ -75,6 +75,18 @@ class Manager(KafkaConnectionManager):  # type: ignore[misc]
         else:
             self.update_backoff(node_id)
 
+    def close(self, node_id: object = None, timeout_ms: float | None = None) -> None:
+        """Close the connection to one broker, or all.
+
+        The original leaves a socket open whose connection has something to send: nobody sends it any more.
+        """
+        connections = self._conns.values() if node_id is None else (self._conns.get(node_id),)
+        transports = [connection.transport for connection in connections if connection is not None]
+        super().close(node_id, timeout_ms)
+        for transport in transports:
+            if transport is not None:  # it has connected
+                transport._close()
+
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> KafkaTCPTransport:
         """Connect to a broker; the original leaves the socket open when the handshake fails."""
         sock = await create_connection(

@@ -94,7 +94,7 @@ class Broker:
             found += _messages(consumer.poll(timeout_ms=50))
             return sorted(found, key=lambda message: message.time)
         finally:
-            consumer.close()
+            _close(consumer)
 
     def create(self, topic: str) -> None:
         """Make a topic with some partitions."""
@@ -124,6 +124,16 @@ class Broker:
         except ConnectionRefusedError:
             return False
         return True
+
+
+def _close(consumer: Any) -> None:
+    """Close it, and the sockets over which its thread was about to ask for more; it leaves those open."""
+    connections = list(consumer._manager._conns.values())
+    transports = [connection.transport for connection in connections]
+    consumer.close()
+    for transport in transports:
+        if transport is not None:
+            transport._close()
 
 
 def _messages(polled: Any) -> Iterable[Message]:

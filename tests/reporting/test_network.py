@@ -112,6 +112,20 @@ def test_a_search_can_be_given_up_from_another_thread() -> None:
         clients[0].give_up()
 
 
+@pytest.mark.usefixtures("uncollected")
+def test_what_is_left_to_send_keeps_no_socket_open() -> None:
+    with Broker() as broker:
+        before = open_files()
+        client = Client(bootstrap_servers=broker.address)
+        client._manager.bootstrap(SECONDS * 1000)
+        (node,) = client._manager.cluster.brokers()
+        connection = client._manager.get_connection(node.node_id)
+        client._net.poll(future=connection.init_future)
+        connection.transport.write(bytes(50 << 20))  # more than the system takes at once
+        client.close()
+        assert open_files() == before
+
+
 def test_a_broker_that_closes_every_connection_is_not_hammered() -> None:
     with Gate() as gate, Broker(advertised=gate.port) as broker:
         gate.target = broker.port
