@@ -1,7 +1,8 @@
 """The subscriptions of a push connector: kept in the key-value store, looked up in memory.
 
 The key-value store is written first, then memory. Whoever changes anything of a device token
-holds the token's lock meanwhile, so that the two never disagree.
+holds the token's lock meanwhile, and a change that has begun is made to its end, so that the two
+never disagree.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Final, Protocol
+from functools import wraps
+from typing import Final, ParamSpec, Protocol, TypeVar
 
+import gevent
 from gevent.lock import RLock
+from gevent.util import wrap_errors
 
 from gobbler.connectors.registry import Registry
 from gobbler.connectors.subscription import Device, Subscription
@@ -31,6 +35,22 @@ log = logging.getLogger(__name__)
 TOKEN: Final = "device_token"  # noqa: S105 - the name of a field
 USER: Final = "user_id"
 _LOCKS: Final = 64
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def to_its_end(change: Callable[P, T]) -> Callable[P, T]:
+    """Make a change in a greenlet of its own: who asks for it may be killed, as a connector is turned off."""
+
+    @wraps(change)
+    def ask(*args: P.args, **kwargs: P.kwargs) -> T:
+        made = gevent.spawn(wrap_errors((Exception,), change), *args, **kwargs).get()
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    return ask
 
 
 class Watcher(Protocol):
@@ -79,6 +99,7 @@ class Subscriptions:
 
     # What the subscription interface calls
 
+    @to_its_end
     def create(self, device: Device, topic: bytes) -> bool:
         """Subscribe a device to a topic; return False where it is subscribed already.
 
@@ -99,6 +120,7 @@ class Subscriptions:
             self._enter(made)
         return True
 
+    @to_its_end
     def delete(self, device: Device, topic: bytes) -> bool:
         """Unsubscribe a device from a topic; return whether it was subscribed. Raises: KVError."""
         with self._locked(device.token):
@@ -173,6 +195,7 @@ class Subscriptions:
         paths = [one.topic for one in self.registry.of_device(device) if one.partition == partition]
         return Selector(tuple(paths), self._params(device)) if paths else None
 
+    @to_its_end
     def gone(self, token: str, since: float | None, sent_at: float) -> int:
         """Forget a dead token, but for what was registered after both times. Raises: KVError."""
         limit = sent_at if since is None else min(since, sent_at)
@@ -214,6 +237,7 @@ class Subscriptions:
 
     # Changes
 
+    @to_its_end
     def _move(self, old: Device, new: Device) -> int:
         """Give all subscriptions of a device to another, in one write; return how many."""
         with self._locked(old.token, new.token):

@@ -175,6 +175,27 @@ def test_what_another_server_has_changed_is_not_removed(bench: Bench) -> None:
     assert len(bench.loaded()) == 1
 
 
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("change", ["create", "delete", "substitute", "gone"])
+def test_who_is_killed_leaves_no_change_half_made(bench: Bench, change: str, turns: int) -> None:
+    made = bench.subscriptions
+    made.create(FORD, b"/foo")
+    changes: dict[str, Callable[[], object]] = {
+        "create": lambda: made.create(TRILLIAN, b"/foo"),
+        "delete": lambda: made.delete(FORD, b"/foo"),
+        "substitute": lambda: made.substitute("user_id", "ford", "zaphod"),
+        "gone": lambda: made.gone("ford's", None, 1000.0),
+    }
+    asking = gevent.spawn(changes[change])
+    for _ in range(turns):
+        gevent.sleep(0)
+    asking.kill()
+    made.create(Device("ford's", "the same lock"), b"/foo")  # it waits for a change that has begun
+    made.create(Device("trillian's", "the same lock"), b"/foo")
+    kept = {one.device for one in bench.loaded().registry}
+    assert {one.device for one in made.registry} == kept
+
+
 def test_a_store_that_fails_changes_nothing(bench: Bench) -> None:
     made = bench.subscriptions
     made.create(FORD, b"/foo")
