@@ -17,6 +17,8 @@ ARGS ?=
 # A certain interpreter instead of the first that fits: make test PYTHON=python3.13.
 PYTHON ?=
 FUZZ_SECONDS ?= 300
+# Files of tests run side by side: most of their time is waiting. One after another: TEST_WORKERS=0.
+TEST_WORKERS ?= 2
 # Debian keeps servers where users' PATH may not look.
 export PATH := $(PATH):/usr/sbin:/sbin
 
@@ -100,7 +102,7 @@ run: $(SERVER)  ## run the server; it keeps its data in ./var unless GOBBLER_STO
 test: check  ## run check, then all tests but the long ones; the last line says how many
 	@$(install_debian)
 	$(install_tools)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 check: $(DEV)  ## run the linters, the type checker and the tests of the architecture
 	@$(BIN)/ruff check --quiet

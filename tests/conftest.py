@@ -1,6 +1,6 @@
 """What every test gets."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 
 import hypothesis
@@ -11,6 +11,16 @@ from gevent.hub import Hub
 # All else is as hypothesis chooses; where CI is set in the environment, the same examples every time.
 hypothesis.settings.register_profile("gobbler", parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("gobbler")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape what no worker of pytest-xdist can send: half a surrogate pair in what a test has logged."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(autouse=True)
