@@ -13,6 +13,8 @@ import gevent
 from gevent.pywsgi import Input
 from geventwebsocket.handler import WebSocketHandler
 
+from gobbler.service import end
+
 log = logging.getLogger(__name__)
 
 HEADER_SECONDS: Final = 10.0
@@ -24,6 +26,9 @@ IDLE_SECONDS: Final = 75.0
 DISCARD_SECONDS: Final = 2.0
 DISCARD_BYTES: Final = 16 * 1024 * 1024
 """How long, and how much, is read of a body that was refused, so that its sender gets to see why."""
+
+END_SECONDS: Final = 1.0
+"""How long the end of a server waits for connections that have been told to end."""
 
 _PIECE: Final = 64 * 1024
 
@@ -56,7 +61,7 @@ class Connections:
         )
         greenlets = list(self._greenlets.values())
         gevent.joinall(greenlets, timeout)
-        gevent.killall(greenlets, timeout=1)
+        end(greenlets, END_SECONDS)
 
 
 class Handler(WebSocketHandler):  # type: ignore[misc]
@@ -105,6 +110,10 @@ class Handler(WebSocketHandler):  # type: ignore[misc]
         """Answer a request, and be done with its body."""
         try:
             super().run_application()
+        except gevent.GreenletExit:  # the server ends: nobody waits for the rest of a body
+            self.wsgi_input = Input(self.rfile, None)
+            self.close_connection = True
+            raise
         finally:
             self._discard_body()
 

@@ -1,9 +1,11 @@
 """Lifecycle: what is started has a `stop`, and stops in the opposite order."""
 
+from __future__ import annotations
+
 import logging
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import gevent
 from gevent.lock import RLock
@@ -12,6 +14,16 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 2.0
 """How much longer than its timeout a stop may take before the next service has its turn."""
+
+
+def end(greenlets: Iterable[gevent.Greenlet[..., Any]], seconds: float) -> None:
+    """Kill greenlets and wait for their ends, at most `seconds`; who takes longer is not waited for.
+
+    gevent's `killall` would raise `gevent.Timeout`, which no `except Exception` stops.
+    """
+    ending = list(greenlets)
+    gevent.killall(ending, block=False)
+    gevent.joinall(ending, seconds)
 
 
 class Service(Protocol):
@@ -84,5 +96,9 @@ class Stack:
     def _stop(self, name: str, service: Service, timeout: float) -> None:
         begun = self._clock()
         with gevent.Timeout(timeout + GRACE_SECONDS, TimeoutError(f"{name} did not stop in time")):
-            service.stop(timeout)
+            try:
+                service.stop(timeout)
+            except gevent.Timeout as late:
+                # One of the service's own. It is no Exception: as it is, the others would not be stopped.
+                raise TimeoutError(f"{name} did not stop in time: {late}") from late
         log.info("%s stopped in %.1f ms", name, (self._clock() - begun) * 1000)

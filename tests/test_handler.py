@@ -166,10 +166,14 @@ def test_stopping_waits_for_who_is_served(listener: Listener, app: Fake) -> None
         rest(idle)
 
 
-def test_stopping_ends_who_takes_too_long(listener: Listener, app: Fake) -> None:
+@pytest.mark.parametrize("sent", [b"\r\n", b"Content-Length: 5\r\n\r\nhe"], ids=["whole", "without its body"])
+def test_stopping_ends_who_takes_too_long(
+    listener: Listener, app: Fake, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(handler, "DISCARD_SECONDS", 20.0)
     app.go_on.clear()
     with connect(listener) as busy:
-        busy.sendall(POST + b"\r\n")
+        busy.sendall(POST + sent)
         app.entered.wait(20)
         begun = time.monotonic()
         listener.stop(0.1)

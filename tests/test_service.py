@@ -132,6 +132,47 @@ def test_a_hanging_stop_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch
     assert diary[2:] == ["stop b", "stop a"]
 
 
+def test_a_stop_that_lets_a_timeout_of_its_own_escape_does_not_keep_the_others() -> None:
+    class Late(Fake):
+        def stop(self, timeout: float) -> None:
+            super().stop(timeout)
+            with gevent.Timeout(0.01):
+                Event().wait()
+
+    diary: list[str] = []
+    stack = Stack(("a", Fake("a", diary)), ("b", Late("b", diary)))
+    stack.start()
+    with pytest.raises(TimeoutError, match="b did not stop in time"):
+        stack.stop(5)
+    assert diary[2:] == ["stop b", "stop a"]
+
+
+def test_greenlets_are_ended_as_far_as_they_let_themselves() -> None:
+    ended: list[str] = []
+    go = Event()
+
+    def obedient() -> None:
+        try:
+            Event().wait()
+        finally:
+            ended.append("obedient")
+
+    def stubborn() -> None:
+        try:
+            Event().wait()
+        finally:
+            go.wait()
+            ended.append("stubborn")
+
+    greenlets = [gevent.spawn(stubborn), gevent.spawn(obedient)]
+    gevent.sleep(0)
+    service.end(iter(greenlets), 0.01)
+    assert ended == ["obedient"]
+    go.set()
+    gevent.joinall(greenlets, timeout=5, raise_error=True)
+    assert ended == ["obedient", "stubborn"]
+
+
 def test_a_second_stop_waits_for_the_first() -> None:
     go, diary = Event(), list[str]()
 

@@ -28,6 +28,7 @@ from gobbler.connectors.subscription import Device
 from gobbler.connectors.workload import Workload
 from gobbler.errors import KVError, StoreError
 from gobbler.protocol.message import Message
+from gobbler.service import end
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,9 @@ TURN_DEVICES: Final = 500
 
 TROUBLE_SECONDS: Final = 1.0
 """How long to wait when the store cannot be read."""
+
+END_SECONDS: Final = 1.0
+"""How long a stop waits for greenlets that have been told to end."""
 
 
 class Engine:
@@ -89,10 +93,10 @@ class Engine:
         """Let attempts that are under way be finished, within `timeout` seconds."""
         self._stopping = True
         under_way = self._attempts.under_way
-        gevent.killall([one for one in self._greenlets if one not in under_way], timeout=1)
+        end((one for one in self._greenlets if one not in under_way), END_SECONDS)
         self.workload.stop()
         gevent.joinall(self._greenlets, timeout)
-        gevent.killall(self._greenlets, timeout=1)
+        end(self._greenlets, END_SECONDS)
         self._save()
         self.feeds.positions.stop(1.0)
 

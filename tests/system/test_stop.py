@@ -4,6 +4,8 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,18 @@ COMMANDS = {
     "gunicorn": (*GUNICORN, *WORKER),
     "gunicorn with its file": (*GUNICORN, "-c", "conf/gunicorn.conf.py", "gobbler.wsgi:app"),
 }
+
+
+@contextmanager
+def stuck(port: int) -> Iterator[None]:
+    """Have a request under way whose body never comes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(
+            b"POST /api/message/rest HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert client.recv(65536).startswith(b"HTTP/1.1 100 "), "the body is asked for: it is under way"
+        client.sendall(b"he")
+        yield
 
 
 @pytest.fixture(params=list(COMMANDS))
@@ -111,27 +125,25 @@ def test_a_client_that_reads_nothing_and_a_body_that_never_comes_delay_the_stop_
         listening.subscribe(b"/other")
         with Client(server.port) as publisher:
             publisher.publish(b"/big", [b"x" * 100_000] * 100, window=10)
-        stuck = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        stuck.sendall(b"POST /api/message/rest HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe")
-        begun = time.monotonic()
-        server.signal(signal.SIGTERM)
-        with pytest.raises(Closed) as closed:
-            listening.next()
-        assert closed.value.args[0] == 1001
-        listening.socket.close()
-        assert server.wait() == 0
-        assert time.monotonic() - begun < 10, "docker kills after 10 s"
-        stuck.close()
+        with stuck(server.port):
+            begun = time.monotonic()
+            server.signal(signal.SIGTERM)
+            with pytest.raises(Closed) as closed:
+                listening.next()
+            assert closed.value.args[0] == 1001
+            listening.socket.close()
+            assert server.wait() == 0
+            assert time.monotonic() - begun < 10, "docker kills after 10 s"
     with server:
         assert len(stored(server.port, b"/big")) == 100
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "data") as server:
-        # A body that never comes keeps the first stop waiting.
-        stuck = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        stuck.sendall(b"POST /api/message/rest HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe")
-        idle = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    with (
+        ServerProcess(tmp_path / "data") as server,
+        stuck(server.port),  # keeps the first stop waiting
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as idle,
+    ):
         idle.sendall(b"HEAD /api/ HTTP/1.1\r\nHost: h\r\n\r\n")
         idle.recv(65536)
         server.signal(signal.SIGTERM)
@@ -140,5 +152,3 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         server.signal(signal.SIGINT)
         assert server.wait() == 128 + signal.SIGINT
         assert time.monotonic() - begun < 1
-        stuck.close()
-        idle.close()

@@ -12,6 +12,7 @@ import gevent
 from gevent.pool import Pool
 
 from gobbler.errors import StoreError, StoreUnavailable
+from gobbler.service import end
 from gobbler.store.filelog.files import Files
 from gobbler.store.filelog.memory import IndexMemory
 from gobbler.store.filelog.partition import Partition, Written
@@ -68,7 +69,7 @@ class Keeper:
 
     def stop(self, timeout: float) -> None:
         """Stop the greenlets; sync what is left."""
-        gevent.killall(self._greenlets, timeout=timeout)
+        end(self._greenlets, timeout)
         self._greenlets.clear()
         self._known.clear()
         if self._sync_seconds is not None:
