@@ -1,5 +1,6 @@
 """What every test gets."""
 
+import signal
 from collections.abc import Generator, Iterator
 from types import TracebackType
 
@@ -11,6 +12,10 @@ from gevent.hub import Hub
 # All else is as hypothesis chooses; where CI is set in the environment, the same examples every time.
 hypothesis.settings.register_profile("gobbler", parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("gobbler")
+
+
+# A shell has what it runs in the background ignore Ctrl-C, and every process of a test would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
