@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -200,7 +201,8 @@ class TestSilence:
         client.close(0)
 
     def test_one_that_does_is_kept(self, scripted: Scripted, seen: Seen) -> None:
-        client = Client(scripted.url, settings=self.SETTINGS, on_connection=seen.append)
+        settings = replace(self.SETTINGS, ping_timeout=5.0)
+        client = Client(scripted.url, settings=settings, on_connection=seen.append)
         peer = connected(client, scripted)
         reading = Background(peer.next)
         deadline = eventually()

@@ -105,7 +105,7 @@ def test_100_000_subscriptions(tmp_path: Path) -> None:
         assert float(milliseconds) < 3000
         begun = time.monotonic()
         assert server.json("/fcm/?user_id=user-77") == ["p77/t50077", "p77/t77"]
-        assert time.monotonic() - begun < 0.1
+        assert time.monotonic() - begun < 0.25
         connected.publish("/p77/t50077", "for one of them")
         wait_for(connected, "fcm", {f"{50_077:064x}": ["for one of them"]})
 

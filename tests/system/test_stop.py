@@ -151,4 +151,4 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         begun = time.monotonic()
         server.signal(signal.SIGINT)
         assert server.wait() == 128 + signal.SIGINT
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 3, "the first stop would take longer"

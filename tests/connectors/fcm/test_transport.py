@@ -132,7 +132,7 @@ def test_an_answer_that_drips_is_given_up(fake: FakeFcm) -> None:
         api_key=API_KEY,
         tokens=["drip:x", "x"],
         sends=2,
-        limits=(5.0, 5.0, 0.3),
+        limits=(5.0, 5.0, 2.0),
     ).run()
     assert told["outcomes"] == {"Outage TIMEOUT": 1, "Sent": 1}
     assert 0.3 <= told["seconds"] < 5.0
