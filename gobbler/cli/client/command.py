@@ -11,7 +11,7 @@ import click
 
 from gobbler.cli.client import administer, bench, completion, publish, push, receive
 from gobbler.cli.client.console import is_command
-from gobbler.cli.client.failure import BROKEN_PIPE, INTERRUPTED, Failure, explain
+from gobbler.cli.client.failure import BROKEN_PIPE, INTERRUPTED, Failure, explain, is_interrupt
 from gobbler.cli.client.output import NAME, tell
 from gobbler.cli.client.setup import Setup, shared
 from gobbler.errors import GobblerError
@@ -77,12 +77,14 @@ class Root(click.Group):
         """Run the verb; end quietly when Ctrl+C is typed, or nobody reads the output."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except BrokenPipeError:
+            return BROKEN_PIPE
+        except BaseException as error:
+            if not is_interrupt(error):
+                raise
             if sys.stderr.isatty():
                 click.echo(err=True)  # behind the ^C that the terminal shows
             return INTERRUPTED
-        except BrokenPipeError:
-            return BROKEN_PIPE
 
 
 def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:

@@ -63,6 +63,18 @@ def missing(text: str) -> Iterator[None]:
         raise Failure(f"{text} (404 Not Found)") from error
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether Ctrl+C is what has happened.
+
+    It comes at any place, also into the middle of what a lock or a condition does: leaving that is then
+    another error, about a lock that is not held, and the Ctrl+C is its context.
+    """
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        found = found.__context__
+    return found is not None
+
+
 def _status(error: GobblerError) -> int:
     # A message that was not answered in time has that as its cause.
     late = any(getattr(cause, "code", "") == "timeout" for cause in _causes(error))

@@ -116,6 +116,17 @@ class Cli:
         )
         return Done(done.returncode, done.stdout, done.stderr.decode())
 
+    def python(self, script: str, *args: str) -> Done:
+        """Run a script of Python with the arguments."""
+        done = subprocess.run(
+            [sys.executable, "-c", script, *args],
+            env=environment(**self.variables),
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr.decode())
+
     def _start(self, args: tuple[str | bytes, ...], variables: dict[str, str]) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [*COMMAND, *args],

@@ -168,6 +168,24 @@ class TestSubscribe:
             assert terminal.end() == 130
             assert terminal.lines == [f"{topic} 1: 1", "^C"]
 
+    def test_ctrl_c_in_the_middle_of_beginning_to_wait(self, cli: Cli, topic: str) -> None:
+        # The lock is not held then, and leaving it is an error, which is not what has happened.
+        done = cli.python(
+            "import sys, threading\n"
+            "class Interrupted(threading.Condition):\n"
+            "    def wait(self, timeout=None):\n"
+            "        if timeout is None and threading.current_thread() is threading.main_thread():\n"
+            "            self.release()\n"
+            "            raise KeyboardInterrupt\n"
+            "        return super().wait(timeout)\n"
+            "threading.Condition = Interrupted\n"
+            "from gobbler.cli.client.command import main\n"
+            "main(sys.argv[1:])\n",
+            "subscribe",
+            topic,
+        )
+        assert done == (130, b"", "")
+
     def test_nobody_reads_the_output(self, cli: Cli, topic: str) -> None:
         filled(cli, topic, 20_000)
         done = cli.shell(f"set -o pipefail; gobbler-cli subscribe {topic} --from 0 | head -n 1")
