@@ -86,8 +86,15 @@ missing=()
 command -v curl >/dev/null || missing+=(curl ca-certificates)
 command -v nats-server >/dev/null || missing+=(nats-server)
 command -v wrk >/dev/null || missing+=(wrk)
-[ -x /usr/bin/chromium ] || missing+=(chromium)
 gcc -fsyntax-only -x c - <<<'#include <stdio.h>' 2>/dev/null || missing+=(gcc libc6-dev)
+if ! command -v chromium-headless-shell >/dev/null; then
+    # Ubuntu has the browser only as a snap, which may not use the tests' folders: Playwright brings its own.
+    if grep -qx ID=ubuntu /etc/os-release; then
+        $(BIN)/playwright install --with-deps --only-shell chromium
+    else
+        missing+=(chromium-headless-shell)
+    fi
+fi
 if [ "$${#missing[@]}" -gt 0 ]; then install_debian "$${missing[@]}"; fi
 endef
 
