@@ -21,6 +21,8 @@ FUZZ_SECONDS ?= 300
 TEST_WORKERS ?= 2
 # Debian keeps servers where users' PATH may not look.
 export PATH := $(PATH):/usr/sbin:/sbin
+# Else each of the hundreds of servers and clients that the tests start compiles the project's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Shell functions for recipes.
 #
@@ -109,7 +111,7 @@ run: $(SERVER)  ## run the server; it keeps its data in ./var unless GOBBLER_STO
 test: check  ## run check, then all tests but the long ones; the last line says how many
 	@$(install_debian)
 	$(install_tools)
-	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV)  ## run the linters, the type checker and the tests of the architecture
 	@$(BIN)/ruff check --quiet

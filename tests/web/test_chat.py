@@ -231,6 +231,25 @@ def test_what_is_too_large_is_not_sent(windows: Windows, tmp_path: Path) -> None
         assert [one["body"] for one in server.json("/api/message/chat/lobby")] == ["short"]
 
 
+def test_what_is_too_large_can_be_made_shorter(windows: Windows, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", "--max-message-size", "1KiB") as server:
+        page = join(visit(windows, server.port), "Ada")
+        say(page, "x" * 1025)
+        field = page.get_by_role("textbox", name="Message")
+        expect(page.get_by_text("not sent: message is larger than")).to_be_visible()
+        screenshot(page, "chat-refused-1280")
+        field.fill("and this")
+        page.get_by_role("button", name="Edit").click()
+        expect(field).to_be_focused()
+        expect(field).to_have_value("x" * 1025 + "\nand this")
+        assert texts(page) == []
+        expect(page.get_by_text("Today")).to_have_count(0)
+        expect(page.locator("#empty")).to_be_visible()
+        say(page, "short")
+        expect(page.locator("[data-fate]")).to_have_count(0)
+        assert texts(page) == ["short"]
+
+
 def test_one_name_in_two_windows(windows: Windows, server: ServerProcess) -> None:
     first, second = (join(visit(windows, server.port), "Ada") for _ in range(2))
     say(first, "from the one")

@@ -14,6 +14,9 @@ const NEAR = 80;
 /** Most messages are stored before anybody could read that they are being sent. */
 const SOON_MILLISECONDS = 400;
 
+/** What can be done about a message that was not sent, by its fate. */
+const REMEDIES = /** @type {Record<string, string>} */ ({ unsure: "Send again", refused: "Edit" });
+
 const TEXTS = { connecting: "Connecting …", open: "Connected", waiting: "Offline", closed: "" };
 
 /**
@@ -96,7 +99,7 @@ class Room {
     element("newest").addEventListener("click", () => this.#scrollToEnd(), { signal });
     element("scroll").addEventListener("scroll", () => this.#scrolled(), { signal, passive: true });
     document.addEventListener("visibilitychange", () => this.#scrolled(), { signal });
-    element("log").addEventListener("click", (event) => this.#sendAgain(event), { signal });
+    element("log").addEventListener("click", (event) => this.#remedy(event), { signal });
     globalThis.addEventListener("beforeunload", (event) => this.unsent && event.preventDefault(), { signal });
     // A telephone's keyboard, or a longer text in the field, takes room from the conversation.
     const resized = new ResizeObserver(() => this.#following && this.#scrollToEnd("instant"));
@@ -238,6 +241,7 @@ class Room {
         who = "";
       }
     }
+    shown?.remove(); // nothing is behind it any more
   }
 
   #atEnd() {
@@ -353,8 +357,8 @@ class Room {
     } catch (error) {
       if (!(error instanceof PublishError)) throw error;
       if (!waits()) return;
-      const unsure = error.stored === null;
-      mark(shown, "unsure", unsure ? "may not have arrived" : `not sent: ${error.message}`);
+      if (error.code === "refused") mark(shown, "refused", `not sent: ${error.message}`);
+      else mark(shown, "unsure", error.stored === null ? "may not have arrived" : `not sent: ${error.message}`);
       if (this.#following) this.#scrollToEnd();
     } finally {
       clearTimeout(soon);
@@ -362,12 +366,31 @@ class Room {
   }
 
   /** @param {Event} event */
-  #sendAgain(event) {
+  #remedy(event) {
     const target = /** @type {HTMLElement} */ (event.target);
-    const shown = /** @type {HTMLElement | null} */ (target.closest(".again") && target.closest(".message"));
+    const shown = /** @type {HTMLElement | null} */ (target.closest(".remedy") && target.closest(".message"));
     const messageId = shown?.dataset.message;
     if (!shown || !messageId || !this.#waiting.has(messageId)) return;
-    this.#publish(messageId, shown.querySelector(".text")?.textContent ?? "", shown);
+    const text = part(shown, ".text").textContent ?? "";
+    if (shown.dataset.fate === "refused") this.#takeBack(messageId, text, shown);
+    else this.#publish(messageId, text, shown);
+  }
+
+  /**
+   * Puts a message that cannot be sent as it is back to where it was written, before what stands there.
+   *
+   * @param {string} messageId
+   * @param {string} text
+   * @param {HTMLElement} shown
+   */
+  #takeBack(messageId, text, shown) {
+    this.#waiting.delete(messageId);
+    shown.remove();
+    this.#arrange(element("log"));
+    element("empty").hidden = !this.#live || this.#shown + this.unsent > 0;
+    const field = /** @type {HTMLTextAreaElement} */ (element("text"));
+    field.value = field.value ? `${text}\n${field.value}` : text;
+    field.focus();
   }
 }
 
@@ -409,14 +432,16 @@ function date(item, time) {
 function mark(item, fate, text) {
   item.dataset.fate = fate;
   part(item, ".fate").textContent = text;
-  part(item, ".again").hidden = fate !== "unsure";
+  const remedy = part(item, ".remedy");
+  remedy.textContent = REMEDIES[fate] ?? "";
+  remedy.hidden = !(fate in REMEDIES);
 }
 
 /** @param {HTMLElement} item */
 function unmark(item) {
   delete item.dataset.fate;
   part(item, ".fate").textContent = "";
-  part(item, ".again").hidden = true;
+  part(item, ".remedy").hidden = true;
   return item;
 }
 
