@@ -47,7 +47,6 @@ export class MessagesView {
       { title: "Size", class: "number" },
     ]);
     this.empty = h("p", { class: "empty", hidden: Boolean(this.topic) }, "Which topic? Enter one, or choose it from ", h("a", { href: "#topics" }, "all topics"), ".");
-    this.body.table.hidden = true; // until there is something in it
     this.gaps = h("p", { class: "problem box", hidden: true });
     this.summary = h("p", { class: "summary" });
     this.paused = h("p", { class: "hint", hidden: true, role: "status" }, "New messages are shown when this one is closed.");
@@ -155,7 +154,6 @@ export class MessagesView {
     const [noOlder, noNewer] = [older === null, newer === null];
     disable([[this.older, noOlder], [this.oldest, noOlder], [this.newer, noNewer], [this.newest, noNewer]]);
     this.pager.hidden = older === null && newer === null;
-    this.body.table.hidden = !messages.length;
     this.empty.hidden = messages.length > 0;
     const nothing = page.lastId < page.firstId;
     const kept = `${number(page.firstId)} to ${number(page.lastId)}`;

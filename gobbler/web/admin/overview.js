@@ -56,8 +56,6 @@ export class Overview {
       { title: "Queued", class: "number" },
       { title: "Blocked for", class: "number" },
     ]);
-    this.slowTable = slow.table;
-    slow.table.hidden = true;
     this.slow = slow.body;
     this.noSlow = h("p", { class: "empty", hidden: true }, "Everybody keeps up.");
     this.connectors = h("ul", { class: "lines" });
@@ -71,7 +69,7 @@ export class Overview {
         "div",
         { class: "cards" },
         card("Server", "", this.facts),
-        card("Slow readers", "", this.slowTable, this.noSlow, h("a", { href: "#sessions" }, "All sessions")),
+        card("Slow readers", "", slow.table, this.noSlow, h("a", { href: "#sessions" }, "All sessions")),
         card("Connectors", "", this.connectors, this.noConnectors, h("a", { href: "#connectors" }, "All connectors")),
       ),
     );
@@ -160,7 +158,6 @@ export class Overview {
   /** @param {Json} sessions */
   #showSlow({ sessions, slow }) {
     const shown = sessions.filter((/** @type {Json} */ one) => one.slow);
-    this.slowTable.hidden = !slow;
     this.noSlow.hidden = slow > 0;
     reconcile(
       this.slow,

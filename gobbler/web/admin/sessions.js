@@ -46,8 +46,6 @@ export class SessionsView {
       { title: "Queued", class: "number" },
       { title: "Blocked for", class: "number" },
     ]);
-    this.table = made;
-    made.hidden = true; // until there is something in it
     this.body = body;
     this.empty = h("p", { class: "empty", hidden: true });
     const order = h("div", { class: "field" }, h("label", { for: "order" }, "Order"), this.order);
@@ -70,7 +68,6 @@ export class SessionsView {
     });
     this.pager.show(found.matching);
     setText(this.summary, `${plural(found.total, "session")}${found.slow ? `, ${number(found.slow)} slow` : ""}`);
-    this.table.hidden = !found.matching;
     this.empty.hidden = found.matching > 0;
     setText(this.empty, found.total ? "No session has such an id." : "Nobody is connected.");
     reconcile(

@@ -44,8 +44,6 @@ class TopicList {
       { title: "Clients", class: "number" },
       { title: "Devices" },
     ]);
-    this.table = made;
-    made.hidden = true; // until there is something in it
     this.body = body;
     this.empty = h("p", { class: "empty", hidden: true });
     this.element = h(
@@ -62,7 +60,6 @@ class TopicList {
     const prefix = this.search.value;
     const found = await get("/admin/api/subscriptions", { prefix, after: this.pager.after, limit: LIMIT });
     this.pager.show(found.next);
-    this.table.hidden = !found.subscriptions.length;
     this.empty.hidden = found.subscriptions.length > 0;
     setText(this.empty, prefix ? `Nobody is subscribed to a topic that begins with ${prefix}.` : "Nobody is subscribed to anything.");
     reconcile(
@@ -116,8 +113,6 @@ class SubscriberList {
       { title: "Application id or device" },
       { title: "Subscribed to" },
     ]);
-    this.table = made;
-    made.hidden = true; // until there is something in it
     this.body = body;
     this.summary = h("p", { class: "summary" });
     this.element = h(
@@ -142,7 +137,6 @@ class SubscriberList {
     const total = `${number(found.total)}${found.more ? "+" : ""}`;
     const nobody = "Nobody gets messages to this topic.";
     setText(this.summary, found.total ? `${total} subscribed to it or to what is above it` : nobody);
-    this.table.hidden = !found.total;
     this.body.replaceChildren(...found.subscribers.map(subscriber));
   }
 }

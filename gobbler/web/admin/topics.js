@@ -34,8 +34,6 @@ export class TopicsView {
       { title: "Newest" },
       { title: "Actions", hidden: true },
     ]);
-    this.table = made;
-    made.hidden = true; // until there is something in it
     this.body = body;
     this.empty = h("p", { class: "empty", hidden: true });
     this.element = h("div", { class: "card" }, h("div", { class: "bar" }, this.search.element), made, this.empty, this.pager.element);
@@ -45,7 +43,6 @@ export class TopicsView {
     const prefix = this.search.value;
     const { topics, next } = await get("/api/topics", { prefix, after: this.pager.after, limit: LIMIT });
     this.pager.show(next);
-    this.table.hidden = topics.length === 0;
     this.empty.hidden = topics.length > 0;
     setText(this.empty, prefix ? `No topic begins with ${prefix}.` : "Nothing has been published yet.");
     reconcile(
