@@ -16,6 +16,7 @@ and positions are all that has to be kept: the log has the rest.
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import Final
 
 from gobbler.connectors.position import Position
@@ -192,8 +193,11 @@ class Feed:
         return freed, 1
 
     def unfinished(self) -> int:
-        """Return the id before which everything is finished."""
-        return min((lane.first for lane in self.lanes.values()), default=self.cursor)
+        """Return the id before which everything is finished.
+
+        After a restart, lanes with what was tried before it are ahead of the cursor.
+        """
+        return min(chain([self.cursor], (lane.first for lane in self.lanes.values())))
 
     def surpassed(self) -> list[Device]:
         """Return the devices whose positions the watermark has made needless."""

@@ -8,8 +8,9 @@ import pytest
 
 from gobbler.connectors.base import Delivery
 from gobbler.connectors.outcome import Gone, Outage, Outcome, Pause, Refused, Retry, Sent
+from gobbler.connectors.reader import Reader
 from gobbler.connectors.subscription import Device
-from gobbler.errors import Unhealthy
+from gobbler.errors import StoreUnavailable, Unhealthy
 from tests.connectors.rig import CautiousScriptedSender, Rig, accept
 
 
@@ -220,6 +221,35 @@ def test_a_failure_survives_a_restart(tmp_path: Path) -> None:
         rig.sender.wait_until(lambda: ("b", 2) in rig.sender.attempts)
         assert rig.sender.attempts.count(("a", 1)) == 1, "it is not due yet"
         rig.sender.wait_until(lambda: rig.metric("delayed") == 2)
+
+
+def test_what_was_tried_before_a_restart_does_not_hide_what_is_read_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = {"b"}
+
+    def answer(one: Delivery) -> Outcome:
+        while one.device_token in hangs:
+            gevent.sleep(0.01)
+        return Retry("busy") if one.message.id == 2 and hangs else Sent()
+
+    def unreadable(reader: Reader, partition: str) -> int:
+        raise StoreUnavailable("not now")
+
+    with Rig(tmp_path, answer) as rig:
+        rig.subscribe("a", "/foo")
+        rig.subscribe("b", "/foo")
+        ids = rig.publish("/foo", "1", "2")
+        rig.sender.wait_until(lambda: ("a", 2) in rig.sender.attempts)
+        monkeypatch.setattr(Reader, "newest", unreadable)
+        rig.crash()
+        hangs.clear()
+        rig.wait_for("a", ids)  # and the log is not read yet: it is stopped before that
+        rig.stop()
+        monkeypatch.undo()
+        rig.start()
+        rig.wait_for("b", ids)
+        assert rig.sent("a") == [*ids]
 
 
 def test_a_dead_provider_costs_a_probe_now_and_then_and_loses_nothing(tmp_path: Path) -> None:

@@ -70,6 +70,14 @@ def test_a_feed_is_finished_up_to_its_slowest_lane() -> None:
     assert feed.unfinished() == 8
 
 
+def test_nothing_is_finished_that_was_not_read() -> None:
+    feed = Feed("foo", 4)
+    feed.lanes[A] = Lane(feed, A, 6)  # from before a restart: ahead of what the feed has read again
+    assert feed.unfinished() == 5
+    feed.read(9)
+    assert feed.unfinished() == 7
+
+
 def test_what_a_device_has_done_ahead_of_the_watermark_is_not_done_again() -> None:
     feed = Feed("foo", 4)
     feed.done[A] = 6
