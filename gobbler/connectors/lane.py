@@ -109,8 +109,11 @@ class Lane:
         return sum(map(weight, self.queue))
 
     def finish(self, id: int) -> None:
-        """Everything up to an id is finished."""
-        self.after = id
+        """The first message, with this id, is finished, and so is everything before it.
+
+        Where the lane was sent back meanwhile, no more is finished than up to there.
+        """
+        self.after = min(id, self.unread - 1) if self.unread else id
         self.attempts, self.since, self.due, self.sending = 0, 0.0, 0.0, False
 
     def position(self, *, sending: bool = False) -> Position:
@@ -177,8 +180,9 @@ class Feed:
         Where the other has a lane itself, that goes back to where the first one stands: it may
         repeat something rather than lose it.
         """
-        if old in self.done:
-            self.done[new] = min(self.done[old], self.done.get(new, self.done[old]))
+        if old in self.done or new in self.done:
+            stands = self.done.get(old, self.cursor - 1)  # without a position: where everybody is
+            self.done[new] = min(stands, self.done.get(new, stands))
         lane = self.lanes.pop(old, None)
         if lane is None:
             return 0, 0
@@ -190,6 +194,7 @@ class Feed:
         first = min(lane.first, other.first)
         freed = lane.release() + other.release()
         other.rewind(first)
+        other.after = min(lane.after, other.after)
         return freed, 1
 
     def unfinished(self) -> int:

@@ -104,6 +104,19 @@ def test_where_both_have_a_lane_nothing_is_lost() -> None:
     assert feed.rename(A, B) == (4 * weight(message(1)), 1)
     assert old.dropped
     assert (feed.lanes, new.unread, list(new.queue)) == ({B: new}, 2, [])
+    assert new.position() == Position("foo", B, 1), "a crash now would lose nothing either"
+    new.finish(4)  # which was on its way
+    assert (new.position(), new.first) == (Position("foo", B, 1), 2)
+
+
+def test_a_device_takes_no_position_of_another_that_is_ahead_of_it() -> None:
+    feed = Feed("foo", 4)
+    feed.done[B] = 9
+    assert feed.rename(A, B) == (0, 0)
+    assert feed.done[B] == 4, "A has had nothing that the feed has not read"
+    feed.done[A] = 3
+    assert feed.rename(A, B) == (0, 0)
+    assert feed.done[B] == 3
 
 
 def test_what_is_shown_names_no_device() -> None:
