@@ -99,9 +99,10 @@ class Lane:
         return freed
 
     def rewind(self, id: int) -> None:
-        """Read again from an id on, when the queue is done with."""
+        """Read again from an id on, when the queue is done with; no more is finished than up to there."""
         self.unread = id
         self.taken = id - 1
+        self.after = min(self.after, id - 1)
 
     @property
     def weight(self) -> int:
@@ -194,7 +195,6 @@ class Feed:
         first = min(lane.first, other.first)
         freed = lane.release() + other.release()
         other.rewind(first)
-        other.after = min(lane.after, other.after)
         return freed, 1
 
     def unfinished(self) -> int:
