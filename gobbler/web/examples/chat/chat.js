@@ -357,8 +357,8 @@ class Room {
     } catch (error) {
       if (!(error instanceof PublishError)) throw error;
       if (!waits()) return;
-      if (error.code === "refused") mark(shown, "refused", `not sent: ${error.message}`);
-      else mark(shown, "unsure", error.stored === null ? "may not have arrived" : `not sent: ${error.message}`);
+      const fate = error.code === "refused" ? "refused" : "unsure";
+      mark(shown, fate, error.stored === null ? "may not have arrived" : `not sent: ${error.message}`);
       if (this.#following) this.#scrollToEnd();
     } finally {
       clearTimeout(soon);
