@@ -107,19 +107,15 @@ class Cli:
     def shell(self, script: str) -> Done:
         """Have bash run something; `gobbler-cli` is the command."""
         function = f'gobbler-cli() {{ {COMMAND[0]} -m {COMMAND[2]} "$@"; }}\n'
-        done = subprocess.run(
-            ["bash", "-c", function + script],
-            env=environment(**self.variables),
-            capture_output=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr.decode())
+        return self._run("bash", "-c", function + script)
 
     def python(self, script: str, *args: str) -> Done:
         """Run a script of Python with the arguments."""
+        return self._run(sys.executable, "-c", script, *args)
+
+    def _run(self, *command: str) -> Done:
         done = subprocess.run(
-            [sys.executable, "-c", script, *args],
+            command,
             env=environment(**self.variables),
             capture_output=True,
             timeout=SECONDS,
