@@ -223,7 +223,7 @@ def test_nothing_secret_is_shown_whatever_a_provider_answers(tmp_path: Path) -> 
                 connected.subscribe(name, token, "marvin", f"/{name}/{number}")
                 connected.publish(f"/{name}/{number}", "hello")
                 deadline = eventually()
-                while not attempts(connected, name) > number:
+                while not metric(connected, name, "seconds_count") > number:
                     deadline.again()
         for phone in ("49170123499", "49170990201"):
             connected.publish("/sms", json.dumps({"to": phone, "text": "hi"}))
@@ -239,10 +239,10 @@ def test_nothing_secret_is_shown_whatever_a_provider_answers(tmp_path: Path) -> 
         assert secret not in shown, secret
 
 
-def attempts(connected: Connected, name: str) -> float:
-    """Return how many attempts a connector has made."""
+def metric(connected: Connected, name: str, of: str) -> float:
+    """Return a number that the server tells of a connector: `of` is the end of its name."""
     metrics = connected.server.request("GET", "/admin/metrics")[1].decode()
-    (found,) = re.findall(rf'^gobbler_push_seconds_count{{connector="{name}"}} (.*)$', metrics, re.MULTILINE)
+    (found,) = re.findall(rf'^gobbler_push_{of}{{connector="{name}"}} (.*)$', metrics, re.MULTILINE)
     return float(found)
 
 
@@ -253,6 +253,9 @@ def test_the_database_holds_what_it_says(tmp_path: Path) -> None:
         for number in range(20):
             connected.publish("/foo", f"{number}")
         wait_for(connected, "fcm", {TOKEN: [f"{number}" for number in range(20)]})
+        deadline = eventually()  # the fake writes down what it gets before it answers
+        while metric(connected, "fcm", "queue"):
+            deadline.again()
         assert connected.server.stop() == 0
     with sqlite3.connect(tmp_path / "data" / "kv.sqlite") as database:
         rows = database.execute("SELECT schema, key, value FROM entries WHERE schema LIKE 'fcm.%'").fetchall()
