@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from gevent.lock import RLock
@@ -183,7 +184,11 @@ class Connector:
         if self._engine is not None:
             self._engine.began(partition, from_id)
 
-    def renamed(self, old: Device, new: Device, partitions: Iterable[str]) -> None:
-        """Learn that a device is another now."""
-        if self._engine is not None:
-            self._engine.renamed(old, new, partitions)
+    @contextmanager
+    def renaming(self, old: Device, new: Device, joins: Mapping[str, bool]) -> Iterator[None]:
+        """Have a device be another once this ends well, also while it is turned off. Raises: KVError."""
+        feeds = self._engine.feeds if self._engine is not None else Feeds(self.name, self._kvstore)
+        with feeds.handing_over(old, new, joins):
+            yield
+            if self._engine is not None:
+                self._engine.renamed(old, new, joins)

@@ -13,7 +13,7 @@ key-value store and the log, be it after a stop, a toggle or a crash.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import gevent
@@ -115,12 +115,15 @@ class Engine:
         self._news[self.feeds.begin(partition, from_id)] = None
         self._wake.set()
 
-    def renamed(self, old: Device, new: Device, partitions: Iterable[str]) -> None:
-        """Learn that a device is another now."""
-        freed, dropped = self.feeds.rename(old, new, partitions)
-        self.workload.hold(-freed)
-        for _ in range(dropped):
-            self.workload.ended()
+    def renamed(self, old: Device, new: Device, joins: Mapping[str, bool]) -> None:
+        """Learn that a device is another now, in these partitions, and whether that was there before."""
+        for freed, ended, begun in self.feeds.rename(old, new, joins):
+            self.workload.hold(-freed)
+            for _ in range(ended):
+                self.workload.ended()
+            if begun is not None:
+                self.workload.begun()
+                self.workload.ready(begun)
 
     # The pump
 

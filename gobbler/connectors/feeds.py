@@ -8,10 +8,11 @@ within a second, and then the positions that they have passed are deleted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
-from gobbler.connectors.lane import Feed, Lane
+from gobbler.connectors.lane import Feed, Lane, Renamed
 from gobbler.connectors.ledger import Ledger
 from gobbler.connectors.position import Position
 from gobbler.connectors.subscription import Device
@@ -86,9 +87,10 @@ class Feeds:
         return lanes
 
     def record(self, position: Position) -> None:
-        """Return when a position is durable."""
-        self.positions.write(position.key, position.encode())
+        """Return when a position is durable; not of a device that is being given more to do."""
         feed = self._feeds.get(position.partition)
+        if feed is None or position.device not in feed.handed_over:
+            self.positions.write(position.key, position.encode())
         if feed is not None:
             feed.done[position.device] = position.done
             self._moved.add(feed)
@@ -103,21 +105,48 @@ class Feeds:
         lane.feed.end(lane)
         self._moved.add(lane.feed)
 
-    def rename(self, old: Device, new: Device, partitions: Iterable[str]) -> tuple[int, int]:
-        """Give what a device has unfinished, and has done, to another.
+    @contextmanager
+    def handing_over(self, old: Device, new: Device, joins: Mapping[str, bool]) -> Iterator[None]:
+        """Keep what loses nothing while the subscriptions of a device become another's, in these partitions.
 
-        Returns how many bytes of memory that frees, and how many lanes.
+        To a device that is new somewhere goes the position of the old one. One that `joins` it there
+        begins at the watermark: what it has done ahead of that, the other may not have. That would
+        repeat a few things after a crash; until then, what is in memory counts.
+
+        Raises: KVError.
         """
-        size = lanes = 0
-        for feed in filter(None, map(self._feeds.get, partitions)):
-            freed, dropped = feed.rename(old, new)
-            size, lanes = size + freed, lanes + dropped
+        feeds = [feed for feed in map(self._feeds.get, joins) if feed is not None]
+        for feed in feeds:
+            feed.handed_over.add(new)
+        try:
+            kept = [self._kept(partition, old) for partition, joined in joins.items() if not joined]
+            given = [one._replace(device=new) for one in kept if one is not None]
+            needless = [Position(partition, new, 0).key for partition in joins]
+            self.positions.write_batch({one.key: one.encode() for one in given}, needless)
+            yield
+        finally:
+            for feed in feeds:
+                feed.handed_over.discard(new)
+
+    def _kept(self, partition: str, device: Device) -> Position | None:
+        value = self._kvstore.get(self.positions.schema, Position(partition, device, 0).key)
+        return None if value is None else Position.decode(value)
+
+    def rename(self, old: Device, new: Device, joins: Mapping[str, bool]) -> Iterator[Renamed]:
+        """Give what a device has unfinished, and has done, to another, in the partitions of `joins`.
+
+        They say whether the other was there before. What it means for the work is yielded.
+        """
+        for partition, joined in joins.items():
+            feed = self._feeds.get(partition)
+            if feed is None:
+                continue
+            yield feed.rename(old, new, joined)
             self._moved.add(feed)
             if new in feed.lanes:
                 self._note(feed.lanes[new].position())
             elif new in feed.done:
                 self._note(Position(feed.partition, new, feed.done[new]))
-        return size, lanes
 
     def _note(self, position: Position) -> None:
         """Have a position written soon."""

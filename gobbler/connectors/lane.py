@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from gobbler.connectors.position import Position
 from gobbler.connectors.subscription import Device
@@ -40,6 +40,7 @@ class Lane:
         "due",
         "feed",
         "queue",
+        "rewinds",
         "sending",
         "since",
         "taken",
@@ -59,6 +60,7 @@ class Lane:
         self.due = 0.0
         self.sending = False
         self.dropped = False
+        self.rewinds = 0  # how often it was sent back
 
     def __repr__(self) -> str:
         """Show where it stands; the device's token is nobody's business."""
@@ -103,6 +105,11 @@ class Lane:
         self.unread = id
         self.taken = id - 1
         self.after = min(self.after, id - 1)
+        self.rewinds += 1
+
+    def leave_rest(self) -> None:
+        """Take no more from the feed: what comes behind the queue is to be read from the log."""
+        self.unread = self.unread or self.taken + 1
 
     @property
     def weight(self) -> int:
@@ -132,6 +139,19 @@ class Lane:
         )
 
 
+class Renamed(NamedTuple):
+    """What it means for the work that a device is another now."""
+
+    freed: int = 0
+    """How many bytes of memory are held no more."""
+
+    ended: int = 0
+    """How many lanes have ended."""
+
+    begun: Lane | None = None
+    """A lane that there was not before."""
+
+
 class Feed:
     """A partition as a connector sees it.
 
@@ -139,7 +159,7 @@ class Feed:
     which is ahead of the cursor while a page is being handed out.
     """
 
-    __slots__ = ("cursor", "done", "horizon", "lanes", "partition", "watermark")
+    __slots__ = ("cursor", "done", "handed_over", "horizon", "lanes", "partition", "watermark")
 
     def __init__(self, partition: str, watermark: int) -> None:
         """Everything up to the id `watermark` is finished."""
@@ -150,6 +170,8 @@ class Feed:
         self.lanes: dict[Device, Lane] = {}
         self.done: dict[Device, int] = {}
         """The devices that have a position in the key-value store, and the ids up to which they are done."""
+        self.handed_over: set[Device] = set()
+        """The devices that are being given the subscriptions of others."""
 
     def __repr__(self) -> str:
         """Show where it stands."""
@@ -173,29 +195,49 @@ class Feed:
         self.cursor = next_id
         self.horizon = max(self.horizon, next_id - 1)
 
-    def rename(self, old: Device, new: Device) -> tuple[int, int]:
+    def first(self, device: Device) -> int:
+        """Return the first id that may be unfinished for a device."""
+        lane = self.lanes.get(device)
+        return lane.first if lane else max(self.done.get(device, 0) + 1, self.cursor)
+
+    def rename(self, old: Device, new: Device, joins: bool) -> Renamed:
         """Give a device's lane, and what it is done with, to another.
 
-        Returns how many bytes of memory that frees, and how many lanes.
-
-        Where the other has a lane itself, that goes back to where the first one stands: it may
-        repeat something rather than lose it.
+        `joins`: the other one was subscribed here before. What the two have unfinished is finished
+        for both from where the first of them stands: that may repeat something rather than lose it.
         """
+        joins = joins or new in self.lanes or new in self.done
+        firsts = {old: self.first(old)} | ({new: self.first(new)} if joins else {})
+        first = min(firsts.values())
         if old in self.done or new in self.done:
-            stands = self.done.get(old, self.cursor - 1)  # without a position: where everybody is
-            self.done[new] = min(stands, self.done.get(new, stands))
-        lane = self.lanes.pop(old, None)
+            self.done[new] = first - 1
+        lane, other = self.lanes.pop(old, None), self.lanes.get(new)
+        freed = 0
+        if lane and other:
+            lane.dropped = True
+            freed = lane.release() + other.release()
+            other.rewind(first)
+        elif kept := lane or other:
+            without = firsts.get(new if lane else old, kept.taken + 1)
+            kept.device = new
+            self.lanes[new] = kept
+            if kept.taken >= without:  # the one without a lane has not had all that this lane passed over
+                freed = kept.release()
+                kept.rewind(first)
+        return Renamed(freed, int(bool(lane and other)), self._catch_up(new, first))
+
+    def _catch_up(self, device: Device, first: int) -> Lane | None:
+        """Have a device read for itself what is being handed out just now; return its lane if it is new.
+
+        The hand-out counts on who wanted a message before it began.
+        """
+        if self.horizon < self.cursor:
+            return None
+        lane, is_new = self.lanes.get(device), device not in self.lanes
         if lane is None:
-            return 0, 0
-        other = self.lanes.setdefault(new, lane)
-        if other is lane:
-            lane.device = new
-            return 0, 0
-        lane.dropped = True
-        first = min(lane.first, other.first)
-        freed = lane.release() + other.release()
-        other.rewind(first)
-        return freed, 1
+            lane = self.lanes[device] = Lane(self, device, first - 1)
+        lane.leave_rest()
+        return lane if is_new else None
 
     def unfinished(self) -> int:
         """Return the id before which everything is finished.

@@ -7,6 +7,7 @@ few writes. Whoever writes waits; so what waits here is bounded by how many may 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import gevent
@@ -65,6 +66,20 @@ class Ledger:
         # With a timer: gevent takes a wait without one for a deadlock when nothing else is going on.
         while not group.written.wait(timeout=3600):
             pass
+
+    def write_batch(self, puts: Mapping[str, bytes], deletes: Collection[str]) -> None:
+        """Return when entries are written or deleted, also where this was not started or stops meanwhile.
+
+        Raises: KVError: in those two cases; else that takes until the key-value store is well.
+        """
+        if self._greenlet is not None:
+            group = self._group
+            group.entries.update({**dict.fromkeys(deletes), **puts})
+            self._news.set()
+            while self._greenlet is not None:
+                if group.written.wait(timeout=1.0):
+                    return
+        self._kvstore.write_batch(self.schema, puts, deletes)
 
     def put(self, key: str, value: bytes) -> None:
         """Have an entry written with the next group; never waits."""

@@ -78,9 +78,9 @@ class Reader:
 
     def _read(self, lane: Lane, selector: Selector, end: int) -> None:
         """Read one page into an empty queue."""
-        partition, unread = lane.feed.partition, lane.unread
-        page = next(self._store.scan(partition, selector, unread, end, LANE_PAGE_BYTES))
-        if lane.unread != unread:  # reading may have waited, and the lane was sent back meanwhile
+        partition, rewinds = lane.feed.partition, lane.rewinds
+        page = next(self._store.scan(partition, selector, lane.unread, end, LANE_PAGE_BYTES))
+        if lane.rewinds != rewinds:  # reading may have waited, and the lane was sent back meanwhile
             return
         self._lost(partition, page)
         messages = [] if page.gap else list(Chunk(0, page.number, page.frames).messages())

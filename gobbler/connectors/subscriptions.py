@@ -11,7 +11,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import Final, ParamSpec, Protocol, TypeVar
 
@@ -59,8 +59,11 @@ class Watcher(Protocol):
     def began(self, partition: str, from_id: int) -> None:
         """Learn that there is a subscription in a partition, to messages after `from_id`."""
 
-    def renamed(self, old: Device, new: Device, partitions: Iterable[str]) -> None:
-        """Learn that a device has another token or user now, in all its subscriptions."""
+    def renaming(self, old: Device, new: Device, joins: Mapping[str, bool]) -> AbstractContextManager[None]:
+        """Learn that a device is given another token or user meanwhile, in all its subscriptions.
+
+        `joins`: partition -> whether the other has a subscription there already.
+        """
 
 
 class Subscriptions:
@@ -242,20 +245,29 @@ class Subscriptions:
         """Give all subscriptions of a device to another, in one write; return how many."""
         with self._locked(old.token, new.token):
             found = list(self.registry.of_device(old))
+            had = {one.topic: one for one in self.registry.of_device(new)}
+            there = {one.partition for one in had.values()}
+            joins = {one.partition: one.partition in there for one in found}
+            now = self._clock()
             moved = [
-                Subscription(new, one.topic, one.from_id, self._clock())
+                Subscription(new, one.topic, min(one.from_id, had.get(one.topic, one).from_id), now)
                 for one in found
-                if self.registry.find(new, one.topic) is None
             ]
             puts = {one.key: one.encode() for one in moved}
-            self._kvstore.write_batch(self.schema, puts, [one.key for one in found])
-            for one in found:
-                self._remove(one)
-            for one in moved:
-                self._enter(one)
-            if self._watcher is not None:
-                self._watcher.renamed(old, new, {one.partition for one in found})
+            with self._renaming(old, new, joins):
+                self._kvstore.write_batch(self.schema, puts, [one.key for one in found])
+                for one in found:
+                    self._remove(one)
+                for one in moved:
+                    same = had.get(one.topic)
+                    if same is None:
+                        self._enter(one)
+                    else:
+                        same.from_id, same.registered = one.from_id, one.registered
         return len(found)
+
+    def _renaming(self, old: Device, new: Device, joins: Mapping[str, bool]) -> AbstractContextManager[None]:
+        return nullcontext() if self._watcher is None else self._watcher.renaming(old, new, joins)
 
     def _enter(self, subscription: Subscription) -> None:
         self.registry.add(subscription)

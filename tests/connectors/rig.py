@@ -216,8 +216,15 @@ class Rig:
         assert self.sent(token) == expected
 
     def wait_until_idle(self) -> None:
-        """Wait until nothing is unfinished."""
-        self.sender.wait_until(lambda: self.metric("queue") == 0)
+        """Wait until everything is read and nothing is unfinished."""
+        engine = self.connector._engine
+        assert engine is not None
+        self.sender.wait_until(
+            lambda: (
+                all(feed.cursor > self.newest(feed.partition) for feed in engine.feeds)
+                and self.metric("queue") == 0
+            )
+        )
 
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"gobbler_push_{name}", {"connector": "fcm"} | labels) or 0.0

@@ -141,6 +141,35 @@ def test_a_substituted_token_gets_what_is_unfinished(tmp_path: Path) -> None:
         rig.wait_for("new", ids)
 
 
+@pytest.mark.parametrize("off", [False, True], ids=["on", "off"])
+def test_a_token_that_becomes_another_gets_there_what_is_unfinished(tmp_path: Path, off: bool) -> None:
+    """The other one has got what came later already."""
+    with Rig(tmp_path, lambda one: Retry("busy") if one.device_token == "old" else Sent()) as rig:
+        rig.subscribe("old", "/foo/a")
+        rig.subscribe("new", "/foo/b")
+        missed = rig.publish("/foo/a", "1", "2")
+        rig.sender.wait_until(lambda: bool(rig.sender.attempts))
+        rig.wait_for("new", rig.publish("/foo/b", "3"))
+        if off:
+            rig.connector.turn_off(5)
+        assert rig.subscriptions.substitute("device_token", "old", "new") == 1
+        rig.connector.turn_on()
+        rig.sender.wait_until(lambda: rig.has_got("new", missed))
+        rig.wait_until_idle()
+
+
+def test_a_device_that_is_renamed_while_it_is_off_gets_nothing_twice(tmp_path: Path) -> None:
+    with Rig(tmp_path, lambda one: Retry("busy") if one.device_token == "slow" else Sent()) as rig:
+        rig.subscribe("slow", "/foo")
+        rig.subscribe("old", "/foo")
+        ids = rig.publish("/foo", "1", "2")
+        rig.wait_for("old", ids)
+        rig.connector.turn_off(5)
+        assert rig.subscriptions.substitute("device_token", "old", "new") == 1
+        rig.connector.turn_on()
+        rig.wait_for("new", rig.publish("/foo", "3"))
+
+
 def test_who_is_unsubscribed_gets_nothing_more(tmp_path: Path) -> None:
     with Rig(tmp_path, lambda one: Retry("busy") if one.device_token == "a" else Sent()) as rig:
         rig.subscribe("a", "/foo")

@@ -106,12 +106,43 @@ def test_what_was_tried_comes_back_as_a_lane(kvstore: SQLiteKVStore, feeds: Feed
 def test_a_renamed_devices_position_is_written(kvstore: SQLiteKVStore, feeds: Feeds) -> None:
     foo = feeds.begin("foo", 0)
     feeds.record(Position("foo", A, 5))
-    assert feeds.rename(A, B, ["foo", "unknown"]) == (0, 0)
+    assert list(feeds.rename(A, B, {"foo": False, "unknown": False})) == [(0, 0, None)]
     feeds.positions.write("barrier", Position("foo", Device("c", "u"), 1).encode())
     assert kept(kvstore) == {"a", "b", "c"}
     foo.lane(B, 6)
-    assert feeds.rename(B, A, ["foo"]) == (0, 0)
+    assert list(feeds.rename(B, A, {"foo": False})) == [(0, 0, None)]
     assert A in foo.lanes
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["on", "off"])
+def test_a_new_device_is_handed_the_position_of_the_old_one(
+    kvstore: SQLiteKVStore, feeds: Feeds, running: bool
+) -> None:
+    feeds.begin("foo", 0)
+    feeds.record(Position("foo", A, 5, 7, attempts=2))
+    handing = feeds if running else Feeds("fcm", kvstore)
+    with handing.handing_over(A, B, {"foo": False, "other": False}):
+        assert {"a", "b"} == kept(kvstore)
+        positions = [Position.decode(value) for _, value in kvstore.items("fcm.positions")]
+        assert Position("foo", B, 5, 7, attempts=2) in positions
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["on", "off"])
+def test_a_device_that_joins_another_begins_at_the_watermark(
+    kvstore: SQLiteKVStore, feeds: Feeds, running: bool
+) -> None:
+    foo = feeds.begin("foo", 0)
+    feeds.record(Position("foo", A, 7))
+    feeds.record(Position("foo", B, 5))
+    handing = feeds if running else Feeds("fcm", kvstore)
+    with handing.handing_over(A, B, {"foo": True}):
+        assert kept(kvstore) == {"a"}
+        if running:
+            feeds.record(Position("foo", B, 6))
+            assert kept(kvstore) == {"a"}, "after a crash now it would be passed over"
+            assert foo.done[B] == 6
+    feeds.record(Position("foo", B, 8))
+    assert kept(kvstore) == {"a", "b"}
 
 
 def test_a_store_that_fails_is_asked_again(kvstore: SQLiteKVStore, feeds: Feeds) -> None:

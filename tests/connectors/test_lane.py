@@ -1,5 +1,7 @@
 """Lanes and feeds: what is held, what is left in the log, what is finished."""
 
+import pytest
+
 from gobbler.connectors.lane import QUEUE_MESSAGES, Feed, Lane, weight
 from gobbler.connectors.position import Position
 from gobbler.connectors.subscription import Device
@@ -93,15 +95,23 @@ def test_a_renamed_device_takes_its_lane_along() -> None:
     feed = Feed("foo", 0)
     lane = lane_of(feed, A, 1)
     feed.done[A] = 3
-    assert feed.rename(A, B) == (0, 0)
-    assert (feed.lanes, lane.device, feed.done[B]) == ({B: lane}, B, 3)
-    assert feed.rename(A, B) == (0, 0)
+    assert feed.rename(A, B, joins=False) == (0, 0, None)
+    assert (feed.lanes, lane.device, lane.first, len(lane.queue)) == ({B: lane}, B, 1, 1)
+    assert feed.rename(A, B, joins=False) == (0, 0, None)
+
+
+def test_a_renamed_device_takes_its_position_along() -> None:
+    feed = Feed("foo", 4)
+    feed.done[A] = 9
+    assert feed.rename(A, B, joins=False) == (0, 0, None)
+    assert feed.done[B] == 9
 
 
 def test_where_both_have_a_lane_nothing_is_lost() -> None:
     feed = Feed("foo", 0)
     old, new = lane_of(feed, A, 2, 6), lane_of(feed, B, 4, 5)
-    assert feed.rename(A, B) == (4 * weight(message(1)), 1)
+    feed.read(7)
+    assert feed.rename(A, B, joins=True) == (4 * weight(message(1)), 1, None)
     assert old.dropped
     assert (feed.lanes, new.unread, list(new.queue)) == ({B: new}, 2, [])
     assert new.position() == Position("foo", B, 1), "a crash now would lose nothing either"
@@ -109,14 +119,57 @@ def test_where_both_have_a_lane_nothing_is_lost() -> None:
     assert (new.position(), new.first) == (Position("foo", B, 1), 2)
 
 
-def test_a_device_takes_no_position_of_another_that_is_ahead_of_it() -> None:
+@pytest.mark.parametrize("of", [A, B], ids=["the old one", "the new one"])
+def test_a_lane_ahead_of_what_was_read_again_goes_back_for_the_other(of: Device) -> None:
+    """After a restart, a device that was being tried has a lane; the other one begins at the watermark."""
     feed = Feed("foo", 4)
-    feed.done[B] = 9
-    assert feed.rename(A, B) == (0, 0)
-    assert feed.done[B] == 4, "A has had nothing that the feed has not read"
-    feed.done[A] = 3
-    assert feed.rename(A, B) == (0, 0)
-    assert feed.done[B] == 3
+    feed.lanes[of] = lane = Lane(feed, of, 8)
+    lane.rewind(9)
+    assert feed.rename(A, B, joins=True) == (0, 0, None)
+    assert (feed.lanes, lane.device, lane.first) == ({B: lane}, B, 5)
+
+
+@pytest.mark.parametrize("of", [A, B], ids=["the old one", "the new one"])
+def test_a_lane_goes_on_where_the_other_has_had_everything(of: Device) -> None:
+    feed = Feed("foo", 0)
+    lane = lane_of(feed, of, 2, 3)
+    feed.read(7)
+    assert feed.rename(A, B, joins=True) == (0, 0, None)
+    assert (feed.lanes, lane.device, len(lane.queue)) == ({B: lane}, B, 2)
+    assert lane.offer(message(7))
+
+
+@pytest.mark.parametrize("of", [A, B], ids=["of the old one", "of the new one"])
+def test_no_position_is_taken_that_is_ahead_of_the_other(of: Device) -> None:
+    feed = Feed("foo", 4)
+    feed.done[of] = 9
+    assert feed.rename(A, B, joins=True) == (0, 0, None)
+    assert feed.done[B] == 4, "the other has had nothing that the feed has not read"
+
+
+def test_the_lower_of_two_positions_is_taken() -> None:
+    feed = Feed("foo", 4)
+    feed.done.update({A: 7, B: 9})
+    assert feed.rename(A, B, joins=True) == (0, 0, None)
+    assert feed.done[B] == 7
+
+
+class TestDuringAHandOut:
+    """The old device was wanted for the message, and may not have had its turn."""
+
+    def test_a_device_without_a_lane_gets_one(self) -> None:
+        feed = Feed("foo", 4)
+        feed.horizon = 5
+        assert feed.rename(A, B, joins=False).begun is feed.lanes[B]
+        assert (feed.lanes[B].first, feed.lanes[B].unread) == (5, 5)
+
+    def test_a_lane_reads_on_for_itself(self) -> None:
+        feed = Feed("foo", 4)
+        lane = lane_of(feed, A, 5)
+        feed.horizon = 6
+        assert feed.rename(A, B, joins=False) == (0, 0, None)
+        assert (lane.first, lane.unread, len(lane.queue)) == (5, 6, 1)
+        assert not lane.offer(message(7))
 
 
 def test_what_is_shown_names_no_device() -> None:

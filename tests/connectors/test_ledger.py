@@ -51,6 +51,34 @@ def contents(store: MemoryKVStore) -> Mapping[str, bytes]:
     return dict(store.items("s"))
 
 
+def test_a_batch_is_durable_when_it_returns(store: Slow, writer: Ledger) -> None:
+    store.may.set()
+    writer.write_batch({"a": b"1", "b": b"2"}, [])
+    writer.put("c", b"3")
+    writer.write_batch({"b": b"4"}, ["a", "b"])
+    assert contents(store) == {"b": b"4", "c": b"3"}
+    assert len(store.groups) == 2
+
+
+def test_a_batch_is_written_also_when_nothing_else_is(store: Slow) -> None:
+    store.may.set()
+    idle = Ledger(store, "s")
+    idle.write_batch({"a": b"1"}, ["b"])
+    assert contents(store) == {"a": b"1"}
+    store.failures = 1
+    with pytest.raises(KVError, match="it failed"):
+        idle.write_batch({"a": b"2"}, [])
+
+
+def test_a_batch_does_not_wait_for_who_has_stopped(store: Slow, writer: Ledger) -> None:
+    waiting = gevent.spawn(writer.write_batch, {"a": b"1"}, [])
+    gevent.sleep(0)
+    writer.stop(0)
+    store.may.set()
+    waiting.get(timeout=5)
+    assert contents(store) == {"a": b"1"}
+
+
 def test_a_write_returns_when_it_is_durable(store: Slow, writer: Ledger) -> None:
     waiting = gevent.spawn(writer.write, "k", b"v")
     gevent.sleep(0)

@@ -14,6 +14,7 @@ from tests.connectors.rig import Rig
 
 TOPICS = ["/a", "/a/x", "/a/x/y", "/a/z", "/b", "/b/x", "/c/deep/down"]
 STEPS = 250
+USER = "everybody"
 
 
 def covers(topic: str, path: str) -> bool:
@@ -24,7 +25,8 @@ class Chaos:
     """Does things at random, and keeps what has to come of them.
 
     A person keeps its name while its token changes. `owed` is what a person must get: messages that were
-    published while it was subscribed, until it unsubscribes or its token dies.
+    published while it was subscribed, until it unsubscribes or its token dies. Two people become one where
+    a token is replaced by another's; `merged` has the newest id of each partition when they did.
     """
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
@@ -37,6 +39,7 @@ class Chaos:
         self.got: dict[str, list[tuple[str, int]]] = {}
         self.people = self.crashes = self.moves = 0
         self.dying: set[str] = set()
+        self.merged: dict[str, dict[str, int]] = {}
 
     def _answer(self, delivery: Delivery) -> Outcome:
         gevent.sleep(self.chance.choice((0, 0, 0.001)))
@@ -58,7 +61,7 @@ class Chaos:
         self.tokens[name], self.owner[token] = token, name
         self.topics[name], self.owed[name] = set(), {}
         for topic in self.chance.sample(TOPICS, self.chance.randint(1, 3)):
-            self.rig.subscribe(token, topic, name)
+            self.rig.subscribe(token, topic, USER)
             self.topics[name].add(topic)
 
     def publish(self) -> None:
@@ -73,7 +76,7 @@ class Chaos:
             return
         name = self.chance.choice(list(self.tokens))
         for topic in self.topics[name]:
-            assert self.rig.subscriptions.delete(Device(self.tokens[name], name), topic.encode())
+            assert self.rig.subscriptions.delete(Device(self.tokens[name], USER), topic.encode())
         self._forget(name)
 
     def move(self) -> None:
@@ -87,6 +90,25 @@ class Chaos:
         self.tokens[name] = new
         assert self.rig.subscriptions.substitute("device_token", old, new) == len(self.topics[name])
 
+    def merge(self) -> None:
+        """Two people turn out to be one."""
+        if len(self.tokens) < 2:
+            return
+        gone, name = self.chance.sample(list(self.tokens), 2)
+        old, new = self.tokens[gone], self.tokens[name]
+        self.moves += 1
+        assert self.rig.subscriptions.substitute("device_token", old, new) == len(self.topics[gone])
+        for token, owner in self.owner.items():
+            if owner == gone:
+                self.owner[token] = name
+        self.topics[name] |= self.topics[gone]
+        self.got[name] = self.got.get(name, []) + self.got.get(gone, [])
+        for partition, ids in self.owed[gone].items():
+            mine = self.owed[name].get(partition, [])
+            self.owed[name][partition] = sorted({*ids, *mine})
+        self.merged[name] = {partition: self.rig.newest(partition) for partition in ("a", "b", "c")}
+        self._forget(gone)
+
     def die(self) -> None:
         """The token dies: whatever comes, the device must not be subscribed in the end."""
         if self.tokens and self.chance.random() < 0.3:
@@ -96,8 +118,9 @@ class Chaos:
 
     def toggle(self) -> None:
         self.rig.connector.turn_off(self.chance.choice((0, 1)))
-        if self.chance.random() < 0.5:
-            self.publish()
+        for deed in (self.publish, self.move, self.merge):
+            if self.chance.random() < 0.5:
+                deed()
         self.rig.connector.turn_on()
 
     def crash(self) -> None:
@@ -115,17 +138,26 @@ class Chaos:
 
     def run(self) -> None:
         deeds: list[Callable[[], None]] = [self.publish, self.rest, self.join, self.leave, self.move]
-        deeds += [self.die, self.toggle, self.crash]
+        deeds += [self.die, self.toggle, self.crash, self.merge]
         for _ in range(5):
             self.join()
-        for deed in self.chance.choices(deeds, [40, 30, 6, 3, 4, 3, 3, 3], k=STEPS):
+        for deed in self.chance.choices(deeds, [40, 30, 8, 3, 4, 3, 3, 3, 3], k=STEPS):
             deed()
         self.rig.wait_until_idle()
         for name, partitions in self.owed.items():
             for partition, ids in partitions.items():
                 got = [id for where, id in self.got.get(name, []) if where == partition]
-                assert list(dict.fromkeys(got)) == ids, "lost, or out of order"
+                assert set(got) == set(ids), "lost, or not its own"
+                since = self.merged.get(name, {}).get(partition, 0)
+                each = dict.fromkeys(id for id in got if id > since)
+                assert list(each) == [id for id in ids if id > since], "out of order"
                 assert len(got) == len(ids) or self.crashes or self.moves, "repeated without need"
+
+
+@pytest.fixture(autouse=True)
+def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a hand-out be interrupted after every second device."""
+    monkeypatch.setattr("gobbler.connectors.engine.TURN_DEVICES", 2)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,6 +1,7 @@
 """Subscriptions: kept, found, replaced and forgotten, in the store and in memory alike."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import gevent
@@ -24,23 +25,29 @@ class Watching:
     def began(self, partition: str, from_id: int) -> None:
         self.told.append((partition, from_id))
 
-    def renamed(self, old: Device, new: Device, partitions: Iterable[str]) -> None:
-        self.told.append((old, new, sorted(partitions)))
+    @contextmanager
+    def renaming(self, old: Device, new: Device, joins: Mapping[str, bool]) -> Iterator[None]:
+        yield
+        self.told.append((old, new, joins))
 
 
 class Bench:
     def __init__(self, kvstore: KVStore) -> None:
         self.kvstore = kvstore
         self.now = 100.0
+        self.newest = 7
         self.reports = Reports()
         self.watching = Watching()
         self.subscriptions = self.loaded()
         self.subscriptions.watch(self.watching)
 
     def loaded(self) -> Subscriptions:
-        made = Subscriptions("fcm", self.kvstore, {"foo": 7}.__getitem__, self.reports, lambda: self.now)
+        made = Subscriptions("fcm", self.kvstore, self._last_id, self.reports, lambda: self.now)
         made.load()
         return made
+
+    def _last_id(self, partition: str) -> int:
+        return self.newest
 
     @property
     def actions(self) -> list[tuple[str, str, str]]:
@@ -126,7 +133,7 @@ def test_substituting(bench: Bench, field: str, old: str, new: str, changed: Dev
     made.create(TRILLIAN, b"/foo")
     assert made.substitute(field, "nobody", new) == 0
     assert made.substitute(field, old, new) == 2
-    assert bench.watching.told[-1] == (FORD, changed, ["foo"])
+    assert bench.watching.told[-1] == (FORD, changed, {"foo": False})
     for found in (made, bench.loaded()):
         assert (
             found.topics(None, changed.token) == found.topics(changed.user_id, None) == ["/foo", "/foo/bar"]
@@ -138,11 +145,17 @@ def test_substituting(bench: Bench, field: str, old: str, new: str, changed: Dev
 
 def test_substituting_what_is_subscribed_already(bench: Bench) -> None:
     made = bench.subscriptions
+    new = Device("new", "ford")
     made.create(FORD, b"/foo")
-    made.create(Device("new", "ford"), b"/foo")
+    bench.newest, bench.now = 9, 200.0
+    made.create(new, b"/foo")
     assert made.substitute("device_token", "ford's", "new") == 1
+    assert bench.watching.told[-1] == (FORD, new, {"foo": True})
     assert made.substitute("device_token", "new", "new") == 1
-    assert (len(made), len(bench.loaded())) == (1, 1)
+    for found in (made, bench.loaded()):
+        (only,) = found.registry
+        assert (only.device, only.from_id, only.registered) == (new, 7, 200.0), "the earlier"
+    assert made.gone("new", None, 300.0) == 1, "memory and the store agree about it"
     with pytest.raises(BadRequest, match="field must be device_token or user_id"):
         made.substitute("topic", "a", "b")
 

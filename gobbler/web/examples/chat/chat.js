@@ -155,7 +155,7 @@ class Room {
 
   #ready() {
     this.#live = true;
-    element("empty").hidden = this.#shown > 0;
+    this.#showEmptiness();
     element("earlier").hidden = this.#shown < HISTORY;
     element("log").setAttribute("aria-live", "polite"); // from here on, what comes is new
     this.#scrollToEnd("instant");
@@ -166,7 +166,7 @@ class Room {
     this.#scrolled(); // the event of it comes with the next frame, and a message may come before that
     this.#oldest ??= message.id;
     this.#shown += 1;
-    element("empty").hidden = true;
+    this.#showEmptiness();
     const mine = message.userId === this.name;
     const waiting = mine ? this.#waiting.get(message.messageId) : undefined;
     this.#waiting.delete(message.messageId);
@@ -242,6 +242,11 @@ class Room {
       }
     }
     shown?.remove(); // nothing is behind it any more
+  }
+
+  /** Says that there is nothing, once that is known, and until something is stored or about to be sent. */
+  #showEmptiness() {
+    element("empty").hidden = !this.#live || this.#shown + this.unsent > 0;
   }
 
   #atEnd() {
@@ -332,7 +337,7 @@ class Room {
     const shown = render(this.name, text, Date.now() / 1_000, true);
     shown.dataset.message = messageId;
     this.#waiting.set(messageId, shown);
-    element("empty").hidden = true;
+    this.#showEmptiness();
     this.#append(shown);
     this.#publish(messageId, text, shown);
   }
@@ -387,7 +392,7 @@ class Room {
     this.#waiting.delete(messageId);
     shown.remove();
     this.#arrange(element("log"));
-    element("empty").hidden = !this.#live || this.#shown + this.unsent > 0;
+    this.#showEmptiness();
     const field = /** @type {HTMLTextAreaElement} */ (element("text"));
     field.value = field.value ? `${text}\n${field.value}` : text;
     field.focus();
