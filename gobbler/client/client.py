@@ -117,7 +117,7 @@ class Client:
         """Connect, if there is no connection; with `retry`, try until the time is up.
 
         Raises:
-            NotConnected: it did not work.
+            NotConnected, ConnectionLost: it did not work.
             Refused: the server, or a proxy in front of it, does not want us.
         """
         self._lanes.open(self._deadline(timeout), retry)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from gobbler.client.errors import ClientError, Closed, NotConnected, Timeout
 from gobbler.client.fetches import Fetch
@@ -58,7 +59,7 @@ class Lanes:
         Raises:
             ClientError: the first attempt has failed; with `retry`, none has succeeded in time.
         """
-        with self._lock:
+        with self._held():
             while True:
                 self._check()
                 main = self._lanes[0] if self._lanes else self._add(self._publisher)
@@ -116,7 +117,7 @@ class Lanes:
         Raises:
             ClientError: it did not come about in time, or at all.
         """
-        with self._lock:
+        with self._held():
             lane = self._choose(lambda lane: _fit(lane, subscription), deadline)
             lane.command(lane.traffic.routes.add(subscription))
             try:
@@ -142,7 +143,7 @@ class Lanes:
         Raises:
             ClientError: it failed, or was not done in time.
         """
-        with self._lock:
+        with self._held():
             lane = self._choose(lambda lane: _fit_for_fetch(lane, fetch.partition), deadline)
             lane.command(lane.traffic.fetches.add(fetch))
             try:
@@ -203,6 +204,13 @@ class Lanes:
                 return False
             self._lanes.remove(lane)
             return True
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lock; not in a fork, which another thread's lock may have been copied into."""
+        self._check()
+        with self._lock:
+            yield
 
     # All of this is called under the lock.
 

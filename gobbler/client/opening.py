@@ -52,7 +52,8 @@ def open_socket(
         except BaseException:
             sock.close()
             raise
-    except TimeoutError:
+    # When the time is just up, a socket is given 0 s: it does not wait, and says that it would have to.
+    except (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
         raise NotConnected(f"cannot connect to {url}: no answer within {timeout:g} s") from None
     # ssl.SSLError is an OSError; a UnicodeError tells of a name that no host can have.
     except (OSError, HTTPException, UnicodeError) as error:

@@ -15,12 +15,19 @@ from tests.admin.asking import Asker
 from tests.websocket.rig import file_store, memory_store, world
 
 
+def looked(volume: Volume) -> Measured:
+    """Return what is there, however long a thread takes to begin."""
+    with gevent.Timeout(10):
+        while (found := volume.look()) is None:
+            gevent.sleep(0.001)
+    return found
+
+
 def test_a_store_in_files(tmp_path: Path) -> None:
     with world(file_store(tmp_path / "log")) as there:
         for name in (b"/a", b"/b", b"/b/c"):
             there.store_messages(name, b"x" * 1000)
-        found = Volume(there.store, tmp_path).look()
-        assert found is not None
+        found = looked(Volume(there.store, tmp_path))
         size = there.store.size("a") + there.store.size("b")
         assert (found.partitions, found.bytes, found.error) == (2, size, None)
         assert found.disk_size is not None
@@ -32,14 +39,13 @@ def test_a_store_in_files(tmp_path: Path) -> None:
 def test_a_store_in_memory() -> None:
     with world(memory_store()) as there:
         there.store_messages(b"/a", b"x" * 1000)
-        found = Volume(there.store, None).look()
-        assert found == Measured(found.time if found else 0, 1, there.store.size("a"))
+        found = looked(Volume(there.store, None))
+        assert found == Measured(found.time, 1, there.store.size("a"))
 
 
 def test_a_store_that_is_closed_and_a_folder_that_is_gone(tmp_path: Path) -> None:
     store = memory_store()
-    found = Volume(store, tmp_path / "gone").look()
-    assert found is not None
+    found = looked(Volume(store, tmp_path / "gone"))
     assert found._replace(time=0) == Measured(0, error="the message store cannot be read now")
 
 
@@ -66,10 +72,7 @@ def test_one_measures_however_many_ask_and_none_waits_for_long(monkeypatch: pyte
     assert [one.value for one in asking] == [None] * 10
     assert (store.asked, time.monotonic() - begun < 5) == (1, True)
     store.goes_on.set()
-    with gevent.Timeout(10):
-        while volume.look() is None:
-            gevent.sleep(0.001)
-    first = volume.look()
+    first = looked(volume)
     assert (store.asked, volume.look()) == (1, first), "it took long, so it is not done again soon"
     volume._again = 0.0
     assert volume.look() == first, "until there is something newer, there is this"
@@ -79,7 +82,8 @@ def test_one_measures_however_many_ask_and_none_waits_for_long(monkeypatch: pyte
     assert store.asked == 2
 
 
-def test_what_the_options_say(tmp_path: Path) -> None:
+def test_what_the_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "WAIT_SECONDS", 10)
     with world(memory_store()) as there:
         options = {"storage_path": str(tmp_path), "retention_age": "7d", "fsync": "always"}
         found = Asker(storage.blueprint(load(options, {}), there.store)).get("/storage")

@@ -230,7 +230,10 @@ class TestEnd:
         ((opcode, payload),) = end.hear()
         assert (opcode, payload[:2]) == (CLOSE, code.to_bytes(2, "big"))
 
-    def test_closing_waits_for_the_answer(self, pair: tuple[Connection, End]) -> None:
+    def test_closing_waits_for_the_answer(
+        self, pair: tuple[Connection, End], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gobbler.client.connection.CLOSE_SECONDS", 20)
         connection, end = pair
         connection.send([b"last"])
 

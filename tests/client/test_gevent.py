@@ -13,6 +13,7 @@ from gevent import monkey
 monkey.patch_all()
 import sys
 import time
+from contextlib import closing
 import gevent
 from gobbler.client import Client, Settings
 
@@ -34,7 +35,9 @@ def read(subscription, count):
 
 gaps = []
 ticking = gevent.spawn(tick)
-with Client(url, settings=Settings(first_delay=0.001, longest_delay=0.02), resend=True, timeout=60) as client:
+settings = Settings(first_delay=0.001, longest_delay=0.02)
+with closing(Client(url, settings=settings, resend=True, timeout=60)) as client:
+    client.connect(60, retry=True)  # the first connections may be cut before they are of use
     seen = []
     client.subscribe(topic, 0, callback=lambda message: seen.append(message.text))
     readers = [gevent.spawn(read, client.subscribe(topic, 0), COUNT) for _ in range(3)]

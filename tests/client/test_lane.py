@@ -148,7 +148,9 @@ class TestConnections:
 
 
 class TestFirst:
-    def test_a_server_that_hangs_up(self, client: Client, scripted: Scripted) -> None:
+    def test_a_server_that_hangs_up(self, scripted: Scripted) -> None:
+        # It does not try again by itself before it is asked to.
+        client = Client(scripted.url, settings=Settings(first_delay=20.0), timeout=20)
         connecting = Background(client.connect)
         scripted.connection().close()
         with pytest.raises(NotConnected):
@@ -159,6 +161,7 @@ class TestFirst:
         assert (client.connected, client.application_id) == (True, "app")
         client.connect()
         peer.socket.close()
+        client.close(0)
 
     def test_it_can_be_tried_until_it_works(self, client: Client, scripted: Scripted, seen: Seen) -> None:
         connecting = Background(lambda: client.connect(20, retry=True))
@@ -190,7 +193,7 @@ class TestFirst:
 
 
 class TestSilence:
-    SETTINGS = Settings(ping_interval=0.05, ping_timeout=0.05, first_delay=0.001)
+    SETTINGS = Settings(ping_interval=0.05, ping_timeout=0.5, first_delay=0.001)
 
     def test_a_server_that_does_not_answer_pings_is_left(self, scripted: Scripted, seen: Seen) -> None:
         client = Client(scripted.url, settings=self.SETTINGS, on_connection=seen.append)

@@ -212,7 +212,7 @@ class TestInTime:
             proxy.open = False
             proxy.cut()
             deadline = eventually()
-            while client.connected:
+            while client.connected or not isinstance(client._lanes._lanes[0].error, NotConnected):
                 deadline.again()
             yield proxy, client
 

@@ -4,6 +4,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,9 @@ def test_a_client_whose_connections_are_cut_gets_all_once_and_in_order(
     with (
         chaotic(running, seed, 30_000) as proxy,
         Client(f"http://127.0.0.1:{running.port}") as publisher,
-        Client(proxy.url, settings=QUICK, timeout=60) as client,
+        closing(Client(proxy.url, settings=QUICK, timeout=60)) as client,
     ):
+        client.connect(60, retry=True)
         readers = {
             "whole": Reader(client.subscribe("/r", 0)),
             "live": Reader(client.subscribe("/r/a")),

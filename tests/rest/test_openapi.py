@@ -139,8 +139,9 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
         yield started
 
 
+@pytest.mark.timeout(450)
 def test_the_server_does_what_the_document_says(server: ServerProcess, tmp_path: Path) -> None:
-    check(server, tmp_path, 5, 100)
+    check(server, tmp_path, 5, 400)
 
 
 @pytest.mark.long

@@ -148,6 +148,12 @@ class ServerProcess:
         """Return the JSON of a page, whatever its status."""
         return json.loads(self.request("GET", path)[1])
 
+    def well(self) -> None:
+        """Wait until the server says that it is well; that it was slow for a second, it says for a minute."""
+        deadline = eventually(90)
+        while self.request("GET", "/admin/healthcheck") != (200, b"{}\n"):
+            deadline.again()
+
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
         with process.stderr:

@@ -39,8 +39,12 @@ def say(page: Page, text: str) -> None:
     page.keyboard.press("Enter")
 
 
-def say_through(page: Page, proxy: Proxy, text: str) -> None:
-    """Say something, and wait until the server could read it."""
+def say_to_nobody(server: ServerProcess, page: Page, proxy: Proxy, text: str) -> None:
+    """Suspend the server, say something in the empty room, and wait until the server could read it."""
+    expect(page.get_by_text("Nothing has been said here yet")).to_be_visible()
+    expect(page.get_by_text("Only you (Ada) are here")).to_be_visible()
+    page.route("**/api/subscribers/**", lambda route: route.abort())  # so that nothing else is sent
+    server.process.suspend()
     before, deadline = proxy.sent, eventually()
     say(page, text)
     while proxy.sent == before:
@@ -138,16 +142,17 @@ def test_trying_at_once(windows: Windows, server: ServerProcess) -> None:
         page.get_by_role("button", name="Try now").wait_for()
         assert page.get_by_role("banner").bounding_box() == head, "nothing moves"
         server.start()
+        # It has just tried by itself, and will not again while we do.
+        expect(page.locator("#countdown")).to_have_text(re.compile("next try in [45] s"))
         proxy.target = server.port
         page.get_by_role("button", name="Try now").click()
-        expect(page.get_by_role("status")).to_have_text("Connected", timeout=900)
+        expect(page.get_by_role("status")).to_have_text("Connected", timeout=1500)
 
 
 def test_what_may_not_have_arrived_can_be_sent_again(windows: Windows, server: ServerProcess) -> None:
     with Proxy(server.port) as proxy:
         page = join(visit(windows, proxy.port), "Ada")
-        server.process.suspend()
-        say_through(page, proxy, "into the void")
+        say_to_nobody(server, page, proxy, "into the void")
         server.kill()  # it has got the message, and never looked at it
         expect(page.get_by_text("may not have arrived")).to_be_visible()
         screenshot(page, "chat-unsure-1280")
@@ -165,8 +170,7 @@ def test_what_did_arrive_is_not_asked_for_again(windows: Windows, server: Server
     """The connection is lost between the message and its answer; the replay tells that it was stored."""
     with Proxy(server.port) as proxy:
         page = join(visit(windows, proxy.port), "Ada")
-        server.process.suspend()
-        say_through(page, proxy, "was it heard?")
+        say_to_nobody(server, page, proxy, "was it heard?")
         proxy.cut()
         expect(page.get_by_text("may not have arrived")).to_be_visible()
         server.process.resume()

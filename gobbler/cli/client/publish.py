@@ -169,7 +169,7 @@ def _pipeline(client: Client, order: Order, outcome: Outcome) -> None:
             sent.append(client.publish_nowait(order.topic, body, headers=order.headers))
         except GobblerError as error:
             outcome.fail(outcome.settled + len(sent) + 1, error)
-        while sent and sent[0].done:
+        while sent and sent[0].done and not outcome.failure:
             outcome.settle(sent.popleft().result)
         if outcome.failure:
             break

@@ -94,7 +94,7 @@ class TestFetch:
 
     def test_a_server_that_does_not_answer(self) -> None:
         with Scripted() as scripted:
-            fetching = Cli(scripted.port).start("fetch", "/foo", "--timeout", "0.2")
+            fetching = Cli(scripted.port).start("fetch", "/foo", "--timeout", "2")
             scripted.greeted().next()
             assert fetching.end() == (4, b"", "gobbler-cli: the server has not answered in time\n")
 
@@ -150,13 +150,13 @@ class TestSubscribe:
     def test_a_time(self, cli: Cli, topic: str) -> None:
         filled(cli, topic, 2)
         begun = time.monotonic()
-        done = cli.ok("subscribe", topic, "--from", "0", "--timeout", "0.3")
+        done = cli.ok("subscribe", topic, "--from", "0", "--timeout", "2")
         assert done.lines == [f"{topic} 1: 1", f"{topic} 2: 2"]
-        assert time.monotonic() - begun >= 0.3
+        assert time.monotonic() - begun >= 2
 
     def test_too_few_in_time(self, cli: Cli, topic: str) -> None:
         filled(cli, topic, 2)
-        done = cli("subscribe", topic, "--from", "0", "--count", "3", "--timeout", "0.3")
+        done = cli("subscribe", topic, "--from", "0", "--count", "3", "--timeout", "2")
         line = "gobbler-cli: fewer than 3 messages came in time\n"
         assert done == (4, f"{topic} 1: 1\n{topic} 2: 2\n".encode(), line)
 
