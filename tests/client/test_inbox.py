@@ -1,6 +1,5 @@
 """Inboxes: in order, and with a limit."""
 
-
 import pytest
 
 from gobbler.client import Timeout

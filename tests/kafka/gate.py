@@ -21,7 +21,7 @@ from kafka.protocol.sasl import (
     SaslHandshakeResponse,
 )
 from tests.providers.certificates import Pair
-from tests.system.server import SECONDS, eventually
+from tests.system.server import SECONDS
 
 PLAIN = "PLAIN"
 
@@ -69,10 +69,18 @@ class Gate:
             _end(connection)
 
     def settle(self) -> None:
-        """Wait until every connection is closed."""
-        deadline = eventually()
-        while self._connections:
-            deadline.again()
+        """Wait until every connection is closed; those too that nobody has accepted yet."""
+        # They are accepted in their order: when this one has come to its end, all have been.
+        with socket.create_connection(("127.0.0.1", self.port), SECONDS) as last:
+            with suppress(OSError):  # it has come to its end already
+                last.shutdown(socket.SHUT_WR)
+            with suppress(ConnectionError):
+                while last.recv(1024):
+                    pass
+        _, *serving = self._threads
+        for thread in serving:
+            thread.join(SECONDS)
+            assert not thread.is_alive(), "a connection stays open"
 
     def _spawn(self, run: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=run, args=args)
@@ -127,8 +135,8 @@ class Gate:
         try:
             yield connection
         finally:
-            self._connections.discard(connection)
             connection.close()
+            self._connections.discard(connection)
 
 
 def _tls(pair: Pair) -> ssl.SSLContext:

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 from gobbler.errors import ConfigError
-from gobbler.reporting import courier, producer
+from gobbler.reporting import courier, producer, quiet
 from gobbler.reporting.base import Nobody
 from gobbler.reporting.events import Event
 from gobbler.reporting.producer import Access
@@ -26,6 +26,7 @@ from tests.kafka.gate import Gate
 from tests.ports import free_port
 from tests.providers.certificates import Authority
 from tests.reporting.rig import Rig, numbered, numbers
+from tests.reporting.stopwatch import Stopwatch
 from tests.reporting.test_events import PUSH, SMS, SUBSCRIPTION
 from tests.system.server import ROOT, SECONDS, eventually
 
@@ -37,13 +38,35 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up the search for brokers sooner, and search again sooner."""
-    monkeypatch.setattr(
-        producer, "CONFIGURATION", dict(producer.CONFIGURATION) | {"bootstrap_timeout_ms": 200}
-    )
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search for brokers again soon after a search was in vain."""
     monkeypatch.setattr(courier, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(courier, "LONGEST_PAUSE_SECONDS", 0.2)
+    # What an earlier test has left explains nothing here.
+    monkeypatch.setattr(quiet.last_words, "text", "")
+
+
+@pytest.fixture
+def impatient(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up a search for brokers sooner, too."""
+    configure(monkeypatch, bootstrap_timeout_ms=1_200)
+
+
+@pytest.fixture
+def unrepeated(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make one attempt in a search: the end of the search would cut off another, and hide what went wrong."""
+    pause = 60_000
+    configure(
+        monkeypatch,
+        bootstrap_timeout_ms=3_000,
+        reconnect_backoff_ms=pause,
+        reconnect_backoff_max_ms=pause,
+    )
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, **words: int) -> None:
+    """Change the producer's configuration."""
+    monkeypatch.setattr(producer, "CONFIGURATION", dict(producer.CONFIGURATION) | words)
 
 
 def said(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
@@ -53,6 +76,14 @@ def said(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[st
         for record in caplog.records
         if record.name.startswith("gobbler.reporting") and record.levelno >= level
     ]
+
+
+def spent(times: int, call: Callable[[Any], None], argument: Any) -> float:
+    """Call so many times; return how many seconds that took."""
+    watch = Stopwatch()
+    for _ in range(times):
+        call(argument)
+    return watch.seconds
 
 
 def payload(message: Any) -> Any:
@@ -128,6 +159,7 @@ def test_what_cannot_be_written_is_dropped_and_counted(
         topic.report(Event("odd", {"a": b"secret"}))  # type: ignore[dict-item]
         topic.report(Event("half", {"user_id": "7", "text": "\ud83d"}))
         (message,) = broker.consume("events", 1)
+        rig.wait_for(1)
     assert payload(message) == {"user_id": "7", "text": "?"}
     assert rig.dropped == {"invalid": 1}
     assert said(caplog, logging.ERROR) == [
@@ -265,6 +297,7 @@ def test_a_topic_that_cannot_be_had_does_not_hold_up_another(
         assert rig.queued == 1
 
 
+@pytest.mark.timeout(600)
 def test_a_million_events_for_a_broker_that_is_away_stay_within_the_bound() -> None:
     bound = 4 << 20
     rig = Rig(f"127.0.0.1:{free_port()}", backlog_bytes=bound)
@@ -276,16 +309,18 @@ def test_a_million_events_for_a_broker_that_is_away_stay_within_the_bound() -> N
             topic.report(event)
         memory, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        begun = time.monotonic()
-        for _ in range(1_000_000):
-            topic.report(event)
-        seconds = time.monotonic() - begun
+        seconds = counting = 0.0
+        # By turns, as the machine may be faster now and slower then.
+        for _ in range(10):
+            seconds += spent(100_000, topic.report, event)
+            counting += spent(100_000, rig.metrics.dropped["full"].inc, 0)
         queued = rig.queued
         assert 5_000 < queued < 10_000
         assert rig.dropped == {"full": 1_040_000 - queued}
     # The bound is about what really is used (and kafka-python, which looks for the broker meanwhile).
     assert bound / 2 < memory < 3 * bound
-    assert seconds < 10
+    # What does not fit costs next to nothing: to encode it would take 20 times as long as to count it.
+    assert seconds < 5 * counting
 
 
 # Stopping
@@ -380,7 +415,7 @@ def test_events_arrive_over_tls_and_with_a_login(security: str, tmp_path: Path) 
             assert bool(gate.attempts) is bool(login)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("unrepeated")
 def test_a_wrong_password_is_named_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with Gate(login=("marvin", "right")) as gate, Broker(advertised=gate.port) as broker:
@@ -399,7 +434,7 @@ def test_a_wrong_password_is_named_and_not_shown(caplog: pytest.LogCaptureFixtur
     assert "s3cret" not in "".join([*shown, repr(rig.reporting)])
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("unrepeated")
 def test_a_certificate_of_others_is_not_trusted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folders = tmp_path / "theirs", tmp_path / "ours"
     for folder in folders:
@@ -436,7 +471,7 @@ def patched(*arguments: str) -> dict[str, Any]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -445,25 +480,30 @@ def patched(*arguments: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.timeout(600)
 def test_a_patched_process_delivers_and_goes_on(broker: Broker) -> None:
     found = patched(broker.address, "5000")
     assert (found["reported"], found["queued"], found["dropped"]) == (5000, 0, {})
     assert len(broker.consume("events", 5000)) == 5000
-    assert found["report_median_us"] < 200
-    assert found["lag_median_ms"] < 20
-    assert found["lag_worst_ms"] < 500
+    # Times are multiples of what encoding an event takes, which is some 20 us.
+    assert found["report_median"] < 10
+    assert found["lag_median"] < 500
+    assert found["lag_worst"] < 25_000
 
 
+@pytest.mark.timeout(600)
 def test_a_patched_process_goes_on_without_a_broker() -> None:
     found = patched(f"127.0.0.1:{free_port()}", "400000")
     assert found["reported"] == 0
     assert found["dropped"]["full"] > 300_000
-    assert found["report_median_us"] < 50
-    assert found["lag_median_ms"] < 20
+    # The backlog is full soon: what does not fit is not even encoded.
+    assert found["report_median"] < 1
+    assert found["lag_median"] < 500
     assert found["grown_mib"] < 64
     assert found["stop_seconds"] < 4
 
 
+@pytest.mark.timeout(600)
 def test_a_patched_process_speaks_tls_and_logs_in(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     with Gate(authority.pair(), ("marvin", "secret")) as gate:
