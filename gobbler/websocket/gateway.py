@@ -93,8 +93,12 @@ class Gateway:
     def _tick(self) -> None:
         while True:
             gevent.sleep(self._ping_interval / _TICKS)
-            for session in list(self._sessions):
-                session.connection.tick(_PATIENCE)
+            self._tick_all()
+
+    def _tick_all(self) -> None:
+        """A function of its own, so that no session is held through the next wait."""
+        for session in list(self._sessions):
+            session.connection.tick(_PATIENCE)
 
 
 class GatewaySession(Session):

@@ -13,7 +13,7 @@ from tests.bench.fake import FakeServer
 
 MESSAGES = 100
 FAULT_AT = 50  # the message that a misbehaving server treats wrongly; there are others before and after it
-PATIENCE = 1.0  # seconds that the driver waits for what does not come
+PATIENCE = 2.0  # seconds that the driver waits for what does not come
 
 
 class Losing(FakeServer):
@@ -195,7 +195,7 @@ def test_latency_counts_from_the_time_a_message_was_due() -> None:
         result = driver.run("e2e", "gobbler", server.port, messages=MESSAGES, rate=1000)
     latency = result["latency_us"]
     publishing = (MESSAGES - 1) * 1000.0  # microseconds from the first message to the last
-    assert publishing <= latency["max"] <= result["seconds"] * 1e6
+    assert publishing <= latency["max"] <= result["seconds"] * 1e6 + 1  # both are rounded
     assert publishing / 2 <= latency["p50"] <= latency["p99"] <= latency["p999"] <= latency["max"]
 
 

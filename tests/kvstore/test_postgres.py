@@ -574,14 +574,15 @@ def test_the_others_go_on_while_one_waits_for_a_lock(
 
 
 def test_a_statement_that_takes_too_long_fails_and_is_not_done(
-    postgres: PostgresServer, address: Address
+    postgres: PostgresServer, store: PostgresKVStore, address: Address
 ) -> None:
-    with running(address, statement_timeout=0.5) as store:
+    with running(address, statement_timeout=0.5) as hasty:  # `store` has created the tables
         with locked(postgres):
-            got = outcome(lambda: store.put("s", "k", b"v"))()
+            got = outcome(lambda: hasty.put("s", "k", b"v"))()
             assert str(got) == f"{address}: it took too long (canceling statement due to statement timeout)"
         assert contents(store) == {}
-        store.put("s", "k", b"v")
+        hasty.put("s", "k", b"v")
+        assert contents(store) == {"k": b"v"}
 
 
 def test_waiting_for_a_connection_has_an_end(postgres: PostgresServer, address: Address) -> None:
@@ -642,6 +643,7 @@ def test_stop_does_not_wait_for_a_lock_for_ever(
     assert store.get("s", "k") == b"v"
 
 
+@pytest.mark.timeout(600)
 def test_it_works_when_everything_is_patched(tmp_path: Path) -> None:
     tests = [Path(__file__).with_name(name) for name in ("test_base.py", "test_postgres_pool.py")]
     # A folder of its own: pytest's shared one is tidied by every run that goes on at the same time.

@@ -9,6 +9,7 @@ What it does with a request is told by the words of the device's token:
     429.TooManyRequests.7.x      with Retry-After: 7
     500.html.x                   a body that is not JSON
     delay.250.x                  200 after 250 ms
+    delay.inf.x, release.x       200, the former when the latter comes on whatever connection
     silent.x                     no answer
     freeze.x                     no answer, and nothing read from this connection any more
     expired.x                    403 ExpiredProviderToken, until another provider token comes
@@ -18,7 +19,8 @@ What it does with a request is told by the words of the device's token:
     goawaygraceful.x             200, GOAWAY with the largest id, then with its own
     goawayreason.Word.x          as goawaybefore, with a reason
     dropbefore.x, dropafter.x    the connection is dropped, before or after it was decided; the record tells
-                                 of each drop with the status 0
+                                 of each drop with the status 0, and in `accepted` the last ids of
+                                 its connection
     garbage.x                    bytes that are no HTTP/2
     once.<one of these>          that the first time, then 200
 
@@ -29,13 +31,15 @@ import argparse
 import asyncio
 import json
 import logging
+import math
 import random
 import re
 import ssl
 import sys
 import time
-from collections import Counter
-from functools import cache
+from collections import Counter, deque
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, cast
 from uuid import UUID
@@ -52,6 +56,10 @@ DIED: Final = 1_700_000_000_000
 """When devices were unregistered, in milliseconds."""
 
 LARGEST_ID: Final = 2**31 - 1
+REMEMBERED: Final = 1000
+"""How many of the ids that were accepted last a connection knows."""
+LINGER_SECONDS: Final = 5.0
+"""How long a connection that was said goodbye to waits for the client to close it."""
 HEADERS: Final = ("push-type", "topic", "priority", "expiration", "collapse-id")
 
 
@@ -110,6 +118,7 @@ class Fake:
         self.options = options
         self.counters: Counter[str] = Counter()
         self.seen: set[str] = set()
+        self.held: list[Callable[[], None]] = []
         self.expired: dict[str, str] = {}
         self.chance = random.Random(0)
         self._record = options.record.open("a", encoding="utf-8")
@@ -247,6 +256,14 @@ class Session(Secure):
         self.decided = 0
         self.last_id = LARGEST_ID
         self.leaving = False
+        self.accepted: deque[str] = deque(maxlen=REMEMBERED)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.counters["open"] += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.counters["open"] -= 1
 
     def begun(self) -> None:
         self.certified = bool(self.tls.getpeercert(binary_form=True))
@@ -314,6 +331,8 @@ class Session(Secure):
     # Decisions
 
     def decide(self, stream_id: int, request: Request) -> None:
+        if self.transport.is_closing():  # dropped: what came along is not looked at
+            return
         words = request.token.split(".")
         if words[0] == "once":
             words = ["200"] if request.token in self.fake.seen else words[1:]
@@ -344,15 +363,19 @@ class Session(Secure):
         if status == 200 and re.fullmatch("[1-5][0-9][0-9]", words[0]):
             status, reason = int(words[0]), words[1] if len(words) > 1 else ""
         self.fake.record(request.facts(status, reason))
+        if status == 200:
+            self.accepted.append(request.headers["id"])
         self.counters[f"status {status}"] += 1
         headers = [(":status", str(status)), ("apns-id", request.headers.get("id", ""))]
         if words[2:] and words[2].isdigit():
             headers.append(("retry-after", words[2]))
         seconds = self.options.delay_ms / 1000 if delay is None else delay
         self.unanswered += 1
-        if seconds:
-            loop = asyncio.get_running_loop()
-            loop.call_later(seconds, self.answer_later, stream_id, headers, _body(status, reason))
+        later = partial(self.answer_later, stream_id, headers, _body(status, reason))
+        if seconds == math.inf:
+            self.fake.held.append(later)
+        elif seconds:
+            asyncio.get_running_loop().call_later(seconds, later)
         else:
             self.answer_now(stream_id, headers, _body(status, reason))
 
@@ -391,12 +414,18 @@ class Session(Secure):
     def leave_when_done(self) -> None:
         if self.leaving and not self.unanswered:
             self.flush()
-            self.transport.close()
+            # The client comes first: a close while it sends could cost it answers that it has not read yet.
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self.transport.close)
 
     # Scripts
 
     def do_delay(self, stream_id: int, request: Request, words: list[str]) -> None:
-        self.answer(stream_id, request, ["200"], int(words[1]) / 1000)
+        self.answer(stream_id, request, ["200"], float(words[1]) / 1000)
+
+    def do_release(self, stream_id: int, request: Request, words: list[str]) -> None:
+        while self.fake.held:
+            self.fake.held.pop(0)()
+        self.answer(stream_id, request, ["200"])
 
     def do_silent(self, stream_id: int, request: Request, words: list[str]) -> None:
         self.fake.record(request.facts(0, "silent"))
@@ -433,8 +462,8 @@ class Session(Secure):
 
     def do_dropbefore(self, stream_id: int, request: Request, words: list[str]) -> None:
         self.counters["drops"] += 1
-        # Whatever else is on this connection has no answer either.
-        self.fake.record(request.facts(0, "dropped"))
+        # The answers to what was accepted last on this connection may not have come either.
+        self.fake.record(request.facts(0, "dropped") | {"accepted": list(self.accepted)})
         self.transport.abort()
 
     def do_dropafter(self, stream_id: int, request: Request, words: list[str]) -> None:

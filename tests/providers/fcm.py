@@ -18,7 +18,7 @@ with a name of `V1` or `LEGACY` (the argument is for Retry-After: seconds, or `d
 | HTTP~<status>[~<Retry-After>] | this status, with a page of HTML |
 | first~<n>~<name>[~<argument>] | the first n attempts as <name>, then as usual |
 | canonical~<token> | legacy: sent, and the device has a new token |
-| slow~<milliseconds> | sent, answered late |
+| slow~<milliseconds> | sent, answered late; with `inf`, when a `/script` says `release` |
 | silent | never answered |
 | drop, drop_after, reset | closed instead of answered: before or after it is sent, or with a RST |
 | truncated, nonsense, huge, drip | an answer that breaks off, is no HTTP, never ends, never ends slowly |
@@ -32,11 +32,11 @@ Everything that is decided is recorded before it is answered. No name and no loa
 import argparse
 import asyncio
 import json
+import math
 import random
 import secrets
 import ssl
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -189,22 +189,13 @@ class FakeFcm(Provider):
         super().__init__(
             "tests.providers.fcm", folder, "--public-key", str(self.account.public_key), *options
         )
-        self._context = ssl.create_default_context(cafile=str(self.authority.file))
 
     @property
     def file(self) -> Path:
         return self.account.write(f"{self.url}/token")
 
-    def stats(self) -> Json:
-        return self._ask("/stats", None)
-
     def script(self, **changes: object) -> None:
-        self._ask("/script", json.dumps(changes).encode())
-
-    def _ask(self, path: str, body: bytes | None) -> Json:
-        with urllib.request.urlopen(self.url + path, body, timeout=30, context=self._context) as answer:
-            told: Json = json.load(answer)
-        return told
+        self.ask("/script", json.dumps(changes).encode())
 
 
 @dataclass
@@ -275,6 +266,7 @@ class Fake:
         self.behaviour.expires_in = options.expires_in
         self.stats: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
         self.violations: list[str] = []
+        self.held: list[Callable[[], None]] = []
         self._project = options.project
         self._api_key = options.api_key
         self._public_key = options.public_key and options.public_key.read_bytes()
@@ -304,6 +296,9 @@ class Fake:
             self._tokens.clear()
         if changes.pop("forgive", False):
             self.violations.clear()
+        if changes.pop("release", False):
+            while self.held:
+                self.held.pop(0)()
         for name, value in changes.items():
             assert hasattr(self.behaviour, name), name
             setattr(self.behaviour, name, value)
@@ -575,7 +570,9 @@ class Connection(asyncio.Protocol):
         stats["in_flight"] += 1
         stats["most_in_flight"] = max(stats["most_in_flight"], stats["in_flight"])
         reply = self._fake.decide(request)
-        if reply.delay:
+        if reply.delay == math.inf:
+            self._fake.held.append(lambda: self._answer(reply))
+        elif reply.delay:
             self._timer = asyncio.get_running_loop().call_later(reply.delay, self._answer, reply)
         else:
             self._answer(reply)

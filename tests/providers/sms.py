@@ -312,7 +312,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._server.stats["connections"] += 1
+        self._server.stats.update(("connections", "open"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.stats["open"] -= 1
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.providers.certificates import Authority
 from tests.providers.process import Provider
 from tests.providers.service_account import ServiceAccount
-from tests.system.server import ServerProcess
+from tests.system.server import ServerProcess, eventually
 
 SMS_SECRET = "an-api-secret-0123"
 TOPIC = "com.example.app"
@@ -140,8 +140,16 @@ class Connected:
 
     def restart(self) -> None:
         """Kill the server with -9, and start it again on what it left."""
-        self.server.kill()
+        self.kill()
         self.server.start()
+
+    def kill(self) -> None:
+        """Kill the server with -9, and wait until its providers have read all that it has sent them."""
+        self.server.kill()
+        deadline = eventually()
+        for fake in self.fakes.values():
+            while fake.stats()["open"] > 1:  # beside the one that asks
+                deadline.again()
 
     def publish(self, path: str, body: str, query: str = "") -> None:
         """Publish, and fail unless it is stored."""

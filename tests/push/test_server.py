@@ -80,10 +80,15 @@ def test_filters_choose_connectors_users_and_devices(tmp_path: Path) -> None:
 # Many subscriptions
 
 MANY = 100_000
+DECODINGS = 8
+"""What a start may take, measured in how long it takes to decode all subscriptions."""
 
 
-def fill(folder: Path) -> None:
-    """Write many subscriptions as the server keeps them: each to a topic of its own, in 100 partitions."""
+def fill(folder: Path) -> list[bytes]:
+    """Write many subscriptions as the server keeps them: each to a topic of its own, in 100 partitions.
+
+    Return their values.
+    """
     folder.mkdir()
     store = SQLiteKVStore(folder / "kv.sqlite")
     store.start()
@@ -93,19 +98,33 @@ def fill(folder: Path) -> None:
         )
         for number in range(MANY)
     )
-    store.write_batch("fcm.subscriptions", {one.key: one.encode() for one in made}, [])
+    entries = {one.key: one.encode() for one in made}
+    store.write_batch("fcm.subscriptions", entries, [])
     store.stop(10)
+    return list(entries.values())
 
 
+def decoding(values: list[bytes]) -> float:
+    """Return how many seconds it takes this machine, now, to decode subscriptions."""
+    begun = time.monotonic()
+    assert len([Subscription.decode(value) for value in values]) == MANY
+    return time.monotonic() - begun
+
+
+@pytest.mark.timeout(600)
 def test_100_000_subscriptions(tmp_path: Path) -> None:
-    fill(tmp_path / "data")
+    values = fill(tmp_path / "data")
+    before = decoding(values)
     with Connected(tmp_path, FCM) as connected:
         server = connected.server
         (milliseconds,) = re.findall(r"connectors started in ([\d.]+) ms", server.text)
-        assert float(milliseconds) < 3000
-        begun = time.monotonic()
-        assert server.json("/fcm/?user_id=user-77") == ["p77/t50077", "p77/t77"]
-        assert time.monotonic() - begun < 0.25
+        assert float(milliseconds) / 1000 < DECODINGS * max(before, decoding(values))
+        took = []
+        for _ in range(5):  # the fastest: any one may meet something else that the machine does
+            begun = time.monotonic()
+            assert server.json("/fcm/?user_id=user-77") == ["p77/t50077", "p77/t77"]
+            took.append(time.monotonic() - begun)
+        assert min(took) < 0.25
         connected.publish("/p77/t50077", "for one of them")
         wait_for(connected, "fcm", {f"{50_077:064x}": ["for one of them"]})
 
@@ -170,11 +189,10 @@ def test_events_reach_kafka(tmp_path: Path) -> None:
             found = {
                 name: payloads(broker, f"events.{name}", 3 if name == "subscribe" else 1) for name in names
             }
-    assert [(one["action"], one["service"], one["device_id"]) for one in found["subscribe"]] == [
-        ("subscribe", "fcm", "device"),
-        ("subscribe", "apns", "400.BadDeviceToken.x"),
-        ("unsubscribe", "apns", "400.BadDeviceToken.x"),
-    ]
+    *begun, ended = [(one["action"], one["service"], one["device_id"]) for one in found["subscribe"]]
+    # Of the same millisecond, they come in either order.
+    assert sorted(begun) == [("subscribe", "apns", "400.BadDeviceToken.x"), ("subscribe", "fcm", "device")]
+    assert ended == ("unsubscribe", "apns", "400.BadDeviceToken.x")
     assert found["fcm"] == [
         {
             "topic": "/foo",

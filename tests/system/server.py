@@ -67,7 +67,7 @@ class ServerProcess:
     def start(self) -> None:
         """Start the process and wait until it serves."""
         self.launch()
-        found = self.said(r"listening on .*, port (\d+)|Listening at: http://127\.0\.0\.1:(\d+)")
+        found = self.said(r"listening on .*, port (\d+)|Listening at: http://127\.0\.0\.1:(\d+)", 120)
         self.port = int(found[1] or found[2])
         if found[2]:  # gunicorn's master listens before its worker serves
             self.request("HEAD", "/api/")

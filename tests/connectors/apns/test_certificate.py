@@ -1,5 +1,6 @@
 """Certificates as PKCS#12: what is refused, what is warned of. That TLS shows them is in test_sender.py."""
 
+import gc
 import logging
 import os
 import ssl
@@ -50,6 +51,7 @@ def refusal(source: Path | bytes, password: str = PASSWORD) -> str:
 def test_files_and_bytes_are_read_and_leave_nothing_open(tmp_path: Path, bundle: bytes) -> None:
     path = tmp_path / "push.p12"
     path.write_bytes(bundle)
+    gc.collect()  # or what the tests before have left is closed meanwhile
     before = os.listdir("/proc/self/fd")
     load(Certificate(path, PASSWORD))
     load(Certificate(bundle, PASSWORD))

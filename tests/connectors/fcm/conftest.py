@@ -1,6 +1,7 @@
-"""A fake FCM for all tests, and senders to it that lose patience soon."""
+"""A fake FCM for all tests, and senders to it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,9 @@ from gobbler.connectors.fcm.sender import FcmSender
 from gobbler.connectors.fcm.transport import Limits
 from tests.providers.fcm import API_KEY, FakeFcm
 
-SOON = Limits(connect=5.0, read=0.5, total=5.0)
+PATIENT = Limits(connect=10.0, read=10.0, total=20.0)
+SOON = replace(PATIENT, read=0.5)
+"""For answers that never come; on a busy machine, others may be as late."""
 
 
 @pytest.fixture(scope="session")
@@ -27,17 +30,23 @@ def fake(running: FakeFcm) -> FakeFcm:
 
 
 @pytest.fixture
-def sender(fake: FakeFcm) -> Iterator[FcmSender]:
-    made = FcmSender(fake.file, endpoint=fake.url, ca_file=fake.authority.file, in_flight=2, limits=SOON)
+def limits() -> Limits:
+    """Those of the senders; a test may have others by its parameters."""
+    return PATIENT
+
+
+@pytest.fixture
+def sender(fake: FakeFcm, limits: Limits) -> Iterator[FcmSender]:
+    made = FcmSender(fake.file, endpoint=fake.url, ca_file=fake.authority.file, in_flight=2, limits=limits)
     made.start()
     yield made
     made.stop(1.0)
 
 
 @pytest.fixture
-def legacy(fake: FakeFcm) -> Iterator[LegacyFcmSender]:
+def legacy(fake: FakeFcm, limits: Limits) -> Iterator[LegacyFcmSender]:
     made = LegacyFcmSender(
-        API_KEY, endpoint=f"{fake.url}/legacy", ca_file=fake.authority.file, in_flight=2, limits=SOON
+        API_KEY, endpoint=f"{fake.url}/legacy", ca_file=fake.authority.file, in_flight=2, limits=limits
     )
     made.start()
     yield made

@@ -9,7 +9,7 @@ from gobbler.connectors.base import Sender
 from gobbler.connectors.fcm.legacy_sender import LegacyFcmSender
 from gobbler.connectors.outcome import Gone, Outage, Outcome, Pause, Refused, Retry, Sent
 from gobbler.errors import ConfigError
-from tests.connectors.fcm.conftest import SOON
+from tests.connectors.fcm.conftest import PATIENT, SOON
 from tests.connectors.fcm.deliveries import delivery
 from tests.connectors.fcm.patched import Task
 from tests.providers.fcm import API_KEY, FakeFcm
@@ -17,7 +17,7 @@ from tests.providers.fcm import API_KEY, FakeFcm
 
 def made(fake: FakeFcm, api_key: str = API_KEY, ca: Path | None = None) -> LegacyFcmSender:
     return LegacyFcmSender(
-        api_key, endpoint=f"{fake.url}/legacy", ca_file=ca or fake.authority.file, limits=SOON
+        api_key, endpoint=f"{fake.url}/legacy", ca_file=ca or fake.authority.file, limits=PATIENT
     )
 
 
@@ -63,7 +63,6 @@ def test_a_notification_is_sent(legacy: LegacyFcmSender, fake: FakeFcm) -> None:
         ("garbage:1", Outage, "INVALID_ANSWER"),
         ("drop:1", Outage, "CONNECTION"),
         ("drop_after:1", Outage, "CONNECTION"),
-        ("silent:1", Outage, "TIMEOUT"),
     ],
 )
 def test_every_answer(legacy: LegacyFcmSender, token: str, kind: type[Outcome], reason: str) -> None:
@@ -73,6 +72,13 @@ def test_every_answer(legacy: LegacyFcmSender, token: str, kind: type[Outcome], 
     assert outcome.reason == reason
     if isinstance(outcome, Pause):
         assert outcome.alert == (reason != "HTTP_429")
+
+
+@pytest.mark.parametrize("limits", [SOON])
+def test_no_answer(legacy: LegacyFcmSender) -> None:
+    outcome = legacy.send(delivery("silent:1"))
+    assert isinstance(outcome, Outage)
+    assert outcome.reason == "TIMEOUT"
 
 
 @pytest.mark.parametrize(

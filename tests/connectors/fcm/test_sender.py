@@ -11,7 +11,7 @@ from gobbler.connectors.fcm.sender import FcmSender
 from gobbler.connectors.outcome import Gone, Outage, Outcome, Pause, Refused, Retry, Sent
 from gobbler.errors import ConfigError
 from gobbler.reporting.events import Event
-from tests.connectors.fcm.conftest import SOON
+from tests.connectors.fcm.conftest import PATIENT, SOON
 from tests.connectors.fcm.deliveries import delivery
 from tests.connectors.fcm.patched import Task
 from tests.providers.fcm import FakeFcm
@@ -63,7 +63,6 @@ def test_a_notification_is_sent(sender: FcmSender, fake: FakeFcm) -> None:
         ("drop:1", Outage, "CONNECTION"),
         ("drop_after:1", Outage, "CONNECTION"),
         ("reset:1", Outage, "CONNECTION"),
-        ("silent:1", Outage, "TIMEOUT"),
     ],
 )
 def test_every_answer(sender: FcmSender, token: str, kind: type[Outcome], reason: str) -> None:
@@ -75,6 +74,13 @@ def test_every_answer(sender: FcmSender, token: str, kind: type[Outcome], reason
         assert (outcome.after, outcome.alert) == (None, True)
     if isinstance(outcome, Outage):
         assert outcome.after is None
+
+
+@pytest.mark.parametrize("limits", [SOON])
+def test_no_answer(sender: FcmSender) -> None:
+    outcome = sender.send(delivery("silent:1"))
+    assert isinstance(outcome, Outage)
+    assert (outcome.reason, outcome.after) == ("TIMEOUT", None)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +210,7 @@ def made(fake: FakeFcm, file: Path | None = None, project_id: str = "", ca: Path
         endpoint=fake.url,
         project_id=project_id,
         ca_file=ca or fake.authority.file,
-        limits=SOON,
+        limits=PATIENT,
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import gevent
 import pytest
@@ -12,10 +13,10 @@ from gevent.event import Event
 from gobbler.connectors.fcm.reply import Reply
 from gobbler.connectors.fcm.service_account import load
 from gobbler.connectors.fcm.token import MARGIN, PATIENCE, AccessToken, AccessTokens
-from gobbler.connectors.fcm.transport import Transport, trust
+from gobbler.connectors.fcm.transport import Limits, Transport, trust
 from gobbler.connectors.outcome import Outage, Outcome, Pause
 from tests.clock import Clock
-from tests.connectors.fcm.conftest import SOON
+from tests.connectors.fcm.conftest import PATIENT
 from tests.connectors.fcm.patched import Task
 from tests.providers.fcm import FakeFcm
 from tests.providers.service_account import ServiceAccount
@@ -27,9 +28,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tokens(fake: FakeFcm, clock: Clock) -> Iterator[AccessTokens]:
+def tokens(fake: FakeFcm, clock: Clock, limits: Limits) -> Iterator[AccessTokens]:
     account = load(fake.file)
-    transport = Transport("the token endpoint", account.token_uri, trust(fake.authority.file), 1, SOON)
+    transport = Transport("the token endpoint", account.token_uri, trust(fake.authority.file), 1, limits)
     yield AccessTokens(account, transport, clock)
     transport.close()
 
@@ -126,7 +127,6 @@ ADVICE = "check --fcm-service-account-file and the machine's clock"
         ("drop", Outage("CONNECTION", "the token endpoint broke the connection off")),
         ("reset", Outage("CONNECTION", "the token endpoint broke the connection off")),
         ("nonsense", Outage("CONNECTION", "the token endpoint broke the connection off")),
-        ("silent", Outage("TIMEOUT", "the token endpoint did not answer in time")),
         ("garbage", Outage("INVALID_ANSWER", "the token endpoint answered something that is no token")),
         ("list", Outage("INVALID_ANSWER", "the token endpoint answered something that is no token")),
         ("no_token", Outage("INVALID_ANSWER", "the token endpoint answered something that is no token")),
@@ -151,6 +151,15 @@ ADVICE = "check --fcm-service-account-file and the machine's clock"
 )
 def test_no_token(tokens: AccessTokens, fake: FakeFcm, trouble: str, expected: Outcome) -> None:
     """It is asked for once, and google-auth does not sleep and try again."""
+    check_trouble(tokens, fake, trouble, expected)
+
+
+@pytest.mark.parametrize("limits", [replace(PATIENT, read=2.0)])  # the next is answered, and in time
+def test_no_answer(tokens: AccessTokens, fake: FakeFcm) -> None:
+    check_trouble(tokens, fake, "silent", Outage("TIMEOUT", "the token endpoint did not answer in time"))
+
+
+def check_trouble(tokens: AccessTokens, fake: FakeFcm, trouble: str, expected: Outcome) -> None:
     before = asked(fake)
     fake.script(token=[trouble])
     assert tokens.get() == expected
@@ -178,7 +187,7 @@ def test_a_key_that_google_does_not_know(fake: FakeFcm, tmp_path_factory: pytest
         f"{fake.url}/token", private_key=key.decode()
     )
     account = load(file)
-    transport = Transport("the token endpoint", account.token_uri, trust(fake.authority.file), 1, SOON)
+    transport = Transport("the token endpoint", account.token_uri, trust(fake.authority.file), 1, PATIENT)
     pause = AccessTokens(account, transport).get()
     transport.close()
     assert isinstance(pause, Pause)
@@ -201,7 +210,7 @@ class Gate(Transport):
 
 @pytest.fixture
 def gate(fake: FakeFcm) -> Iterator[Gate]:
-    made = Gate("the token endpoint", f"{fake.url}/token", trust(fake.authority.file), 1, SOON)
+    made = Gate("the token endpoint", f"{fake.url}/token", trust(fake.authority.file), 1, PATIENT)
     made.opened = Event()
     yield made
     made.close()

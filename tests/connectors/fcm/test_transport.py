@@ -17,7 +17,7 @@ from gobbler.connectors.fcm.reply import Reply
 from gobbler.connectors.fcm.transport import ANSWER_BYTES, LIMITS, Limits, Transport, trust
 from gobbler.connectors.outcome import Outage
 from gobbler.errors import ConfigError
-from tests.connectors.fcm.conftest import SOON
+from tests.connectors.fcm.conftest import PATIENT
 from tests.connectors.fcm.patched import Task
 from tests.providers.certificates import Authority
 from tests.providers.fcm import API_KEY, FakeFcm
@@ -26,13 +26,13 @@ from tests.system.server import eventually
 HEADERS = {"Authorization": f"key={API_KEY}"}
 
 
-def transport(fake: FakeFcm, limits: Limits = SOON, path: str = "/legacy") -> Transport:
+def transport(fake: FakeFcm, limits: Limits = PATIENT, path: str = "/legacy") -> Transport:
     return Transport("It", fake.url + path, trust(fake.authority.file), 1, limits)
 
 
 @pytest.fixture
-def post(fake: FakeFcm) -> Iterator["Post"]:
-    made = Post(transport(fake))
+def post(fake: FakeFcm, limits: Limits) -> Iterator["Post"]:
+    made = Post(transport(fake, limits))
     yield made
     made.transport.close()
 
@@ -100,14 +100,15 @@ def test_the_server_says_that_it_closes_the_connection(post: Post) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "outage"),
+    ("token", "outage", "limits"),
     [
-        ("drop:x", BROKEN),
-        ("drop_after:x", BROKEN),
-        ("reset:x", BROKEN),
-        ("nonsense:x", BROKEN),
-        ("truncated:x", BROKEN),
-        ("silent:x", Outage("TIMEOUT", "It did not answer in time")),
+        ("drop:x", BROKEN, PATIENT),
+        ("drop_after:x", BROKEN, PATIENT),
+        ("reset:x", BROKEN, PATIENT),
+        ("nonsense:x", BROKEN, PATIENT),
+        ("truncated:x", BROKEN, PATIENT),
+        # The next is answered, and in time.
+        ("silent:x", Outage("TIMEOUT", "It did not answer in time"), replace(PATIENT, read=2.0)),
     ],
 )
 def test_no_answer(post: Post, fake: FakeFcm, token: str, outage: Outage) -> None:
@@ -132,17 +133,18 @@ def test_an_answer_that_drips_is_given_up(fake: FakeFcm) -> None:
         api_key=API_KEY,
         tokens=["drip:x", "x"],
         sends=2,
-        limits=(5.0, 5.0, 2.0),
+        limits=(10.0, 10.0, 4.0),
     ).run()
     assert told["outcomes"] == {"Outage TIMEOUT": 1, "Sent": 1}
-    assert 0.3 <= told["seconds"] < 5.0
+    assert 3.0 <= told["seconds"] < 10.0  # the other may take 4.0 as well
 
 
 def test_nobody_is_there(fake: FakeFcm) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    made = Transport("It", f"https://127.0.0.1:{port}", trust(fake.authority.file), 1, SOON)
-    assert made.post({}, b"x") == Outage("CONNECTION", "It cannot be reached: [Errno 111] Connection refused")
+    with socket.socket() as bound:  # it does not listen, and nobody else can
+        bound.bind(("127.0.0.1", 0))
+        url = f"https://127.0.0.1:{bound.getsockname()[1]}"
+        outage = Transport("It", url, trust(fake.authority.file), 1, PATIENT).post({}, b"x")
+    assert outage == Outage("CONNECTION", "It cannot be reached: [Errno 111] Connection refused")
 
 
 def test_a_connection_is_closed_before_it_is_used(post: Post, fake: FakeFcm) -> None:
@@ -158,7 +160,7 @@ def test_a_connection_is_closed_before_it_is_used(post: Post, fake: FakeFcm) -> 
 def test_nobody_shakes_hands(fake: FakeFcm) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
-        made = Transport("It", url, trust(fake.authority.file), 1, replace(SOON, connect=0.2))
+        made = Transport("It", url, trust(fake.authority.file), 1, replace(PATIENT, connect=0.2))
         assert made.post({}, b"x") == Outage("TIMEOUT", "It did not answer in time")
 
 
@@ -171,12 +173,13 @@ def test_closed(post: Post) -> None:
 
 def test_closing_lets_what_is_in_use_finish(post: Post, fake: FakeFcm) -> None:
     replies: list[Reply | Outage] = []
-    thread = threading.Thread(target=lambda: replies.append(post("slow~300:x")))
+    thread = threading.Thread(target=lambda: replies.append(post("slow~inf:x")))
     thread.start()
     deadline = eventually()
     while fake.stats()["in_flight"] < 2:  # and the question itself
         deadline.again()
     post.transport.close()
+    fake.script(release=True)
     thread.join()
     assert isinstance(replies[0], Reply)
 
@@ -194,7 +197,7 @@ def test_idle_connections_are_kept_alive(post: Post, fake: FakeFcm) -> None:
 
 
 def test_who_is_not_trusted(fake: FakeFcm) -> None:
-    made = Transport("It", fake.url, trust(None), 1, SOON)
+    made = Transport("It", fake.url, trust(None), 1, PATIENT)
     outage = made.post(HEADERS, b"x")
     assert isinstance(outage, Outage)
     assert outage.reason == "TLS"
@@ -210,7 +213,7 @@ def test_a_certificate_for_another_name(fake: FakeFcm) -> None:
         url = f"https://127.0.0.2:{listener.getsockname()[1]}"
         thread = threading.Thread(target=_shake_hands, args=(listener, context))
         thread.start()
-        outage = Transport("It", url, trust(fake.authority.file), 1, SOON).post(HEADERS, b"x")
+        outage = Transport("It", url, trust(fake.authority.file), 1, PATIENT).post(HEADERS, b"x")
         thread.join()
     assert isinstance(outage, Outage)
     assert outage.reason == "TLS"
@@ -240,7 +243,7 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_another_authority_than_that_of_the_file(fake: FakeFcm, tmp_path: Path) -> None:
     other = Authority(tmp_path)
-    outage = Transport("It", fake.url, trust(other.file), 1, SOON).post(HEADERS, b"x")
+    outage = Transport("It", fake.url, trust(other.file), 1, PATIENT).post(HEADERS, b"x")
     assert isinstance(outage, Outage)
     assert outage.reason == "TLS"
 
@@ -251,7 +254,7 @@ def test_without_tls() -> None:
         thread = threading.Thread(target=_answer_once, args=(listener,))
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/send"
-        reply = Transport("It", url, trust(None), 1, SOON).post({}, b"x")
+        reply = Transport("It", url, trust(None), 1, PATIENT).post({}, b"x")
         thread.join()
     assert reply == Reply(200, b"until the end")
 

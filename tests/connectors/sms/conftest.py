@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gobbler.connectors.sms.sender import SmsSender
+from gobbler.connectors.sms.transport import Timeouts
 from tests.connectors.sms.sending import QUICK, SIGNATURE_SECRET, config
 from tests.providers.process import Provider
 
@@ -23,8 +24,8 @@ def new_sender(fake: Provider) -> Iterator[NewSender]:
     """Makes senders with other options that run, and stops them in the end."""
     made: list[SmsSender] = []
 
-    def new(**options: object) -> SmsSender:
-        made.append(SmsSender(config(fake, **options), 10, timeouts=QUICK))
+    def new(timeouts: Timeouts = QUICK, **options: object) -> SmsSender:
+        made.append(SmsSender(config(fake, **options), 10, timeouts=timeouts))
         made[-1].start()
         return made[-1]
 
