@@ -137,13 +137,19 @@ export class MessagesView {
   async refresh() {
     if (!this.topic) return;
     const place = this.#place;
-    const reading = this.#page !== null && this.body.body.querySelector("[aria-expanded=true]") !== null;
-    this.paused.hidden = !reading || Object.keys(place).length > 0;
-    if (!this.paused.hidden) return; // or it would move away under the reader's eyes
+    if (this.#rests()) return;
     const page = await get("/admin/api/messages", { topic: this.topic, count: COUNT, ...place });
-    if (place !== this.#place) return; // somebody has turned the page meanwhile
+    if (place !== this.#place || this.#rests()) return; // somebody has turned the page or opened a message
     this.#page = page;
     this.#show(page);
+  }
+
+  /** Whether what is shown stays: a message that is being read must not move away under the reader's eyes. */
+  #rests() {
+    const reading = this.#page !== null && this.body.body.querySelector("[aria-expanded=true]") !== null;
+    const rests = reading && Object.keys(this.#place).length === 0;
+    this.paused.hidden = !rests;
+    return rests;
   }
 
   /** @param {Json} page */
