@@ -160,5 +160,6 @@ $(SERVER): requirements.txt pyproject.toml
 
 $(DEV): $(SERVER) requirements-dev.txt
 	@echo "Installing the Python packages of the checks and tests"
-	$(BIN)/python -m pip install -qq --requirement requirements-dev.txt
+	# Compiled as they are used: most of their modules never are, and all of them took half a minute.
+	$(BIN)/python -m pip install -qq --no-compile --requirement requirements-dev.txt
 	touch $@

@@ -13,7 +13,7 @@ from tests.push.connected import APNS, FCM, Connected, Kind
 from tests.system.client import Client
 from tests.system.server import eventually
 
-DEVICES = 20
+DEVICES = 10
 RATE = 100.0
 """Messages a second, if servers keep up; so many that the percentile is not the slowest one's."""
 GROWTH = 64 << 20

@@ -164,6 +164,9 @@ def run(folder: Path, kind: Kind, messages: int, subscriptions: int) -> None:
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("messages", [1_500, pytest.param(5_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", [FCM, APNS], ids=lambda kind: kind.name)
-def test_nothing_is_lost_over_five_kills_and_a_failing_provider(tmp_path: Path, kind: Kind) -> None:
-    run(tmp_path, kind, messages=5_000, subscriptions=1_000)
+def test_nothing_is_lost_over_five_kills_and_a_failing_provider(
+    tmp_path: Path, kind: Kind, messages: int
+) -> None:
+    run(tmp_path, kind, messages, subscriptions=1_000)
