@@ -6,11 +6,10 @@ signal ends the process at once with 128 + its number, as shells count: 143 for
 SIGTERM, 130 for SIGINT.
 """
 
-# Before any other import: a module that has already taken `socket`, `select` or a lock from the
-# standard library would keep the blocking one, and one blocked greenlet blocks them all.
-from gevent import monkey
+# Before any other import, as is said there.
+from gobbler.patching import patch
 
-monkey.patch_all()
+patch()
 
 import os
 import signal

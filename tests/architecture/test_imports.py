@@ -70,6 +70,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "gobbler.metrics",
         "gobbler.service",
         "gobbler.health",
+        "gobbler.patching",
         "gobbler.profiling",
         "gobbler.storage",
     ),

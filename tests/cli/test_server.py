@@ -324,9 +324,12 @@ def test_the_standard_library_is_patched_before_all_else(start: Start) -> None:
     names = ("socket", "ssl", "threading", "select", "time")
     process = start(f"say([name for name in {names} if not monkey.is_module_patched(name)])")
     assert line_of(process) == "[]"
-    source = (ROOT / "gobbler" / "cli" / "server.py").read_text(encoding="utf-8")
-    statements = [ast.unparse(node) for node in ast.parse(source).body[1:3]]
-    assert statements == ["from gevent import monkey", "monkey.patch_all()"]
+    command, patching = (ROOT / "gobbler" / name for name in ("cli/server.py", "patching.py"))
+    begin = ast.parse(command.read_text(encoding="utf-8")).body[1:3]
+    assert [ast.unparse(node) for node in begin] == ["from gobbler.patching import patch", "patch()"]
+    nodes = ast.parse(patching.read_text(encoding="utf-8")).body
+    imports = [ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert imports == ["from importlib import metadata", "from typing import Any", "from gevent import monkey"]
 
 
 def test_logs_are_json_when_standard_error_is_no_terminal(start: Start) -> None:
