@@ -98,8 +98,8 @@ def serve(server: Service, asked: Event) -> int:
     """Start a server, wait until `asked` is set, stop it; return the exit status."""
     try:
         server.start()
-        # With a timer: gevent takes a wait without one for a deadlock when nothing else is going on.
-        while not asked.wait(timeout=3600):
+        # Every second: the loop would not notice a signal between its last look at signals and a long wait.
+        while not asked.wait(timeout=1):
             pass
         server.stop(STOP_SECONDS)
     except ConfigError as error:  # what an option names cannot be used
