@@ -119,7 +119,7 @@ class Engine:
         """Learn that a device is another now, in these partitions, and whether that was there before."""
         for freed, ended, begun in self.feeds.rename(old, new, joins):
             self.workload.hold(-freed)
-            for _ in range(ended):
+            if ended:
                 self.workload.ended()
             if begun is not None:
                 self.workload.begun()

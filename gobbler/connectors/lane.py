@@ -145,8 +145,8 @@ class Renamed(NamedTuple):
     freed: int = 0
     """How many bytes of memory are held no more."""
 
-    ended: int = 0
-    """How many lanes have ended."""
+    ended: bool = False
+    """Whether there is a lane less: the two had one each."""
 
     begun: Lane | None = None
     """A lane that there was not before."""
@@ -224,7 +224,7 @@ class Feed:
             if kept.taken >= without:  # the one without a lane has not had all that this lane passed over
                 freed = kept.release()
                 kept.rewind(first)
-        return Renamed(freed, int(bool(lane and other)), self._catch_up(new, first))
+        return Renamed(freed, bool(lane and other), self._catch_up(new, first))
 
     def _catch_up(self, device: Device, first: int) -> Lane | None:
         """Have a device read for itself what is being handed out just now; return its lane if it is new.
@@ -233,11 +233,10 @@ class Feed:
         """
         if self.horizon < self.cursor:
             return None
-        lane, is_new = self.lanes.get(device), device not in self.lanes
-        if lane is None:
-            lane = self.lanes[device] = Lane(self, device, first - 1)
+        known = self.lanes.get(device)
+        lane = known or self.lanes.setdefault(device, Lane(self, device, first - 1))
         lane.leave_rest()
-        return lane if is_new else None
+        return None if known else lane
 
     def unfinished(self) -> int:
         """Return the id before which everything is finished.

@@ -1,5 +1,7 @@
 """Inboxes: in order, and with a limit."""
 
+import threading
+
 import pytest
 
 from gobbler.client import Timeout
@@ -68,6 +70,7 @@ def test_whoever_waits_is_told_of_a_chunk_and_of_the_end() -> None:
 
 
 def test_after_its_end_it_takes_nothing_and_is_not_full() -> None:
+    before = threading.active_count()
     inbox, waker = Inbox(1), Spy()
     assert inbox.put(chunk(2), waker)
     inbox.close()
@@ -75,3 +78,4 @@ def test_after_its_end_it_takes_nothing_and_is_not_full() -> None:
     assert (inbox.full, inbox.held, waker.count) == (False, 0, 1)
     assert not inbox.put(chunk(2), waker)
     assert inbox.take(Deadline(0)) is None
+    assert threading.active_count() <= before, "it has no thread"
