@@ -17,6 +17,7 @@ from gobbler.connectors.outcome import Outage, Pause
 from gobbler.errors import ConfigError
 from tests.connectors.apns.conftest import NewFake
 from tests.connectors.apns.fake import FakeApns
+from tests.ports import refusing_port
 from tests.providers.certificates import Authority
 
 SOON = Timing(connect=0.2)
@@ -85,9 +86,8 @@ def test_a_server_without_http2(new_fake: NewFake) -> None:
 
 
 def test_nobody_there(fake: FakeApns) -> None:
-    with plain_socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        peer = Peer("127.0.0.1", bound.getsockname()[1], client_context(fake.authority.file), cautious=True)
+    with refusing_port() as port:
+        peer = Peer("127.0.0.1", port, client_context(fake.authority.file), cautious=True)
         assert dial(peer, Timing()) == Outage("unreachable", "Connection refused")
 
 

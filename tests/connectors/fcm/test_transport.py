@@ -19,6 +19,7 @@ from gobbler.connectors.outcome import Outage
 from gobbler.errors import ConfigError
 from tests.connectors.fcm.conftest import PATIENT
 from tests.connectors.fcm.patched import Task
+from tests.ports import refusing_port
 from tests.providers.certificates import Authority
 from tests.providers.fcm import API_KEY, FakeFcm
 from tests.system.server import eventually
@@ -140,9 +141,8 @@ def test_an_answer_that_drips_is_given_up(fake: FakeFcm) -> None:
 
 
 def test_nobody_is_there(fake: FakeFcm) -> None:
-    with socket.socket() as bound:  # it does not listen, and nobody else can
-        bound.bind(("127.0.0.1", 0))
-        url = f"https://127.0.0.1:{bound.getsockname()[1]}"
+    with refusing_port() as port:
+        url = f"https://127.0.0.1:{port}"
         outage = Transport("It", url, trust(fake.authority.file), 1, PATIENT).post({}, b"x")
     assert outage == Outage("CONNECTION", "It cannot be reached: [Errno 111] Connection refused")
 

@@ -13,6 +13,7 @@ from gobbler.connectors.sms.answer import Reply
 from gobbler.connectors.sms.transport import Failure, Timeouts, Transport
 from gobbler.errors import ConfigError
 from tests.connectors.sms.sending import KEY, QUICK, SECRET, SOON, received, statistics
+from tests.ports import refusing_port
 from tests.providers.process import Provider
 
 BROKEN = Failure(True, "the connection broke before the whole answer was there")
@@ -107,11 +108,11 @@ def test_an_error_is_not_read(transport: Transport) -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.socket() as bound:  # it does not listen, and nobody else can
-        bound.bind(("127.0.0.1", 0))
-        where = f"127.0.0.1:{bound.getsockname()[1]}"
+    with refusing_port() as port:
         for scheme in ("http", "https"):
-            assert transport_to(f"{scheme}://{where}").post(b"x") == Failure(False, "Connection refused")
+            assert transport_to(f"{scheme}://127.0.0.1:{port}").post(b"x") == Failure(
+                False, "Connection refused"
+            )
 
 
 def test_a_name_that_nobody_can_have() -> None:
