@@ -26,7 +26,7 @@ from gobbler.reporting.events import Event
 from gobbler.rest import receipts
 from gobbler.rest.receipts import MAX_BYTES, Seen
 from tests.connectors.sms import sending
-from tests.connectors.sms.sending import QUICK, SIGNATURE_SECRET, config, delivery
+from tests.connectors.sms.sending import PATIENT, SIGNATURE_SECRET, config, delivery
 from tests.providers.process import ROOT, Provider
 from tests.providers.sms import STATUSES
 
@@ -254,7 +254,7 @@ def test_the_receipts_of_what_was_sent(fake: Provider) -> None:
     server = WSGIServer(("127.0.0.1", 0), serve(blueprint), log=None)
     server.start()
     url = f"http://127.0.0.1:{server.server_port}{PATH}"
-    sender = SmsSender(config(fake, sms_receipt_url=url), 1, timeouts=QUICK)
+    sender = SmsSender(config(fake, sms_receipt_url=url), 1, timeouts=PATIENT)
     sender.start()
     sent = [delivery("990620000", client_ref="one"), delivery("447700900000", "x" * 200, client_ref="a & b")]
     assert [sender.send(one) for one in sent] == [Sent(), Sent()]

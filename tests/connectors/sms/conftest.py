@@ -6,7 +6,7 @@ import pytest
 
 from gobbler.connectors.sms.sender import SmsSender
 from gobbler.connectors.sms.transport import Timeouts
-from tests.connectors.sms.sending import QUICK, SIGNATURE_SECRET, config
+from tests.connectors.sms.sending import PATIENT, SIGNATURE_SECRET, config
 from tests.providers.process import Provider
 
 NewSender = Callable[..., SmsSender]
@@ -24,7 +24,7 @@ def new_sender(fake: Provider) -> Iterator[NewSender]:
     """Makes senders with other options that run, and stops them in the end."""
     made: list[SmsSender] = []
 
-    def new(timeouts: Timeouts = QUICK, **options: object) -> SmsSender:
+    def new(timeouts: Timeouts = PATIENT, **options: object) -> SmsSender:
         made.append(SmsSender(config(fake, **options), 10, timeouts=timeouts))
         made[-1].start()
         return made[-1]

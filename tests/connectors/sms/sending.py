@@ -13,8 +13,8 @@ from gobbler.protocol.message import Message
 from tests.providers.process import Provider
 
 KEY, SECRET, SIGNATURE_SECRET = "abcd1234", "an-api-secret-0123", "a-signature-secret"
-QUICK = Timeouts(connect=10.0, read=10.0, whole=30.0)
-SOON = QUICK._replace(read=0.5)
+PATIENT = Timeouts(connect=10.0, read=10.0, whole=30.0)
+SOON = PATIENT._replace(read=0.5)
 """For answers that never come; on a busy machine, others may be as late."""
 
 # As Vonage's reference of the SMS API shows one.

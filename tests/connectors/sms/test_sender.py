@@ -22,7 +22,7 @@ from gobbler.reporting.events import Event
 from tests.connectors.sms.conftest import NewSender
 from tests.connectors.sms.sending import (
     KEY,
-    QUICK,
+    PATIENT,
     SECRET,
     SIGNATURE_SECRET,
     SOON,
@@ -165,7 +165,7 @@ def test_every_method_of_signing(method: str, tmp_path: Path) -> None:
     options = ("--signature-secret", "s", "--signature-method", method)
     with Provider("tests.providers.sms", tmp_path, *options) as fake:
         signed = config(fake, sms_signature_secret="s", sms_signature_method=method)
-        sender = SmsSender(signed, 1, timeouts=QUICK)
+        sender = SmsSender(signed, 1, timeouts=PATIENT)
         sender.start()
         assert sender.send(delivery("447700900105", "a&b=c 😀")) == Sent()
         sender.stop(5)
@@ -294,12 +294,12 @@ def test_parts_that_fare_differently(sender: SmsSender, fake: Provider) -> None:
     ("to", "timeouts"),
     [
         ("99030", SOON),
-        ("99031", QUICK),
-        ("99032", QUICK),
-        ("99033", QUICK),
-        ("99034", QUICK),
+        ("99031", PATIENT),
+        ("99032", PATIENT),
+        ("99033", PATIENT),
+        ("99034", PATIENT),
         ("99035", SOON),
-        *((f"9904{kind}", QUICK) for kind in (0, 1, 2, 3, 5, 6, 7)),
+        *((f"9904{kind}", PATIENT) for kind in (0, 1, 2, 3, 5, 6, 7)),
     ],
 )
 def test_what_may_have_been_sent(new_sender: NewSender, to: str, timeouts: Timeouts) -> None:
@@ -314,7 +314,7 @@ def test_what_may_have_been_sent(new_sender: NewSender, to: str, timeouts: Timeo
 
 def test_nobody_listens(tmp_path: Path) -> None:
     with Provider("tests.providers.sms", tmp_path) as fake:
-        sender = SmsSender(config(fake), 1, timeouts=QUICK)
+        sender = SmsSender(config(fake), 1, timeouts=PATIENT)
         sender.start()
         assert sender.send(delivery("447700900120")) == Sent()
         fake.stop()

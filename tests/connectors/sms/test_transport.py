@@ -12,7 +12,7 @@ from gobbler.connectors.sms import transport as module
 from gobbler.connectors.sms.answer import Reply
 from gobbler.connectors.sms.transport import Failure, Timeouts, Transport
 from gobbler.errors import ConfigError
-from tests.connectors.sms.sending import KEY, QUICK, SECRET, SOON, received, statistics
+from tests.connectors.sms.sending import KEY, PATIENT, SECRET, SOON, received, statistics
 from tests.ports import refusing_port
 from tests.providers.process import Provider
 
@@ -26,14 +26,14 @@ def form(to: str) -> bytes:
     return urlencode(fields).encode()
 
 
-def transport_to(url: str, ca_file: Path | None = None, timeouts: Timeouts = QUICK) -> Transport:
+def transport_to(url: str, ca_file: Path | None = None, timeouts: Timeouts = PATIENT) -> Transport:
     return Transport(url, ca_file, 2, timeouts)
 
 
 @pytest.fixture
 def timeouts() -> Timeouts:
     """Those of `transport`; a test may have others by its parameters."""
-    return QUICK
+    return PATIENT
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_handshake_that_does_not_come_about(peers: list[Peer]) -> None:
     """For requests, this is a ReadTimeout."""
     peers.append(Peer(None))
     url = f"https://127.0.0.1:{peers[0].port}"
-    assert transport_to(url, timeouts=QUICK._replace(connect=0.5)).post(b"x") == TOO_LATE
+    assert transport_to(url, timeouts=PATIENT._replace(connect=0.5)).post(b"x") == TOO_LATE
 
 
 def test_a_handshake_that_is_broken_off(peers: list[Peer]) -> None:
@@ -160,12 +160,12 @@ def test_a_certificate_for_another_name(fake: Provider) -> None:
     ("to", "failure", "timeouts"),
     [
         ("99030", LATE, SOON),
-        ("99031", BROKEN, QUICK),
-        ("99032", BROKEN, QUICK),
-        ("99033", BROKEN, QUICK),
-        ("99034", BROKEN, QUICK),
+        ("99031", BROKEN, PATIENT),
+        ("99032", BROKEN, PATIENT),
+        ("99033", BROKEN, PATIENT),
+        ("99034", BROKEN, PATIENT),
         ("99035", LATE, SOON),
-        ("99045", BROKEN, QUICK),
+        ("99045", BROKEN, PATIENT),
     ],
 )
 def test_what_may_have_been_carried_out(transport: Transport, to: str, failure: Failure) -> None:
